@@ -1,0 +1,260 @@
+"""What a run leaves on disk: the run folder, class vectors, prompts. Written atomically, ``done.json`` last."""
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import yaml
+
+from promptstill.errors import DataError, PromptstillError, SpaceError, UsageError
+from promptstill.settings import Settings
+
+log = logging.getLogger("promptstill")
+T = TypeVar("T")
+
+DONE = "done.json"
+NOT_IDENTITY = {"out", "device"}  # settings that do not make it another run
+
+
+@contextmanager
+def disk_full_is_an_error(folder: Path) -> Generator[None]:
+    """Turn ENOSPC into :class:`SpaceError`, so that a full disk reads as one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise SpaceError(f"no space left for {folder}; free some and start the same command again") from None
+
+
+def write_atomic(path: Path, write: bytes | str | Callable[[Path], object]) -> None:
+    """Write a file whole or not at all: a temporary neighbour, flushed to disk, then renamed over ``path``."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with disk_full_is_an_error(path.parent):
+            if callable(write):
+                write(part)
+            else:
+                part.write_bytes(write.encode() if isinstance(write, str) else write)
+            with part.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    """JSON with sorted keys, atomically."""
+    write_atomic(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file of ours; a damaged one is named."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise DataError(f"{path} is missing or damaged; delete its folder and start the run again") from None
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+class Run:
+    """A run folder: settings, log, metrics, and stages that are done once.
+
+    ``RUN/{config.yaml, run.log, metrics.jsonl, 1-vectors, 2-prompts, 3-images, 4-student, 5-report}``
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder, self.settings = folder, settings
+
+    @classmethod
+    @contextmanager
+    def open(cls, folder: Path, settings: Settings) -> Generator[Self]:
+        """Create the folder, or continue the run in it.
+
+        Raises:
+            UsageError: the folder holds another run, or files that are no run.
+        """
+        wanted = settings.model_dump(mode="json", exclude=NOT_IDENTITY)
+        try:
+            with disk_full_is_an_error(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot write to {folder} ({error.strerror}); choose another --out") from None
+        config = folder / "config.yaml"
+        if config.is_file():
+            _refuse_other(folder, yaml.safe_load(config.read_text(encoding="utf-8")), wanted)
+        elif any(p for p in folder.iterdir() if not p.name.endswith(".part")):
+            raise UsageError(f"{folder} is not empty and holds no run; choose another --out")
+        else:
+            write_atomic(config, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
+        handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        try:
+            yield cls(folder, settings)
+        except PromptstillError as error:
+            log.error("%s", error)
+            raise
+        finally:
+            log.removeHandler(handler)
+            handler.close()
+
+    def once(self, name: str, make: Callable[[Path], dict[str, Any] | None], load: Callable[[Path], T]) -> T:
+        """Make a stage's folder unless it is done, then load it.
+
+        ``make`` gets the folder, may find a part of its work there, and returns what to note in ``done.json``.
+        """
+        folder = self.folder / name
+        if not (folder / DONE).is_file():
+            folder.mkdir(exist_ok=True)
+            log.info("%s: start", name)
+            with _stopwatch(folder / "spent.json") as seconds, disk_full_is_an_error(folder):
+                notes = make(folder) or {}
+                write_json(folder / DONE, notes | {"seconds": round(seconds(), 3)})
+            log.info("%s: done in %.1f s", name, seconds())
+        return load(folder)
+
+    def metric(self, stage: str, **values: float | int | str) -> None:
+        """Append one line to ``metrics.jsonl``."""
+        with disk_full_is_an_error(self.folder), (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"time": round(time.time(), 3), "stage": stage} | values) + "\n")
+
+    def notes(self) -> dict[str, dict[str, Any]]:
+        """What each finished stage noted, in order: seconds, images, ..."""
+        return {path.parent.name: read_json(path) for path in sorted(self.folder.glob(f"[1-5]-*/{DONE}"))}
+
+
+@contextmanager
+def _stopwatch(path: Path) -> Generator[Callable[[], float]]:
+    """Seconds since the block began, plus those of earlier attempts that were stopped (kept in ``path``)."""
+    before = float(read_json(path)["seconds"]) if path.is_file() else 0.0
+    start = time.perf_counter()
+
+    def seconds() -> float:
+        return before + time.perf_counter() - start
+
+    try:
+        yield seconds
+    except BaseException:
+        if path.parent.is_dir():
+            path.write_text(json.dumps({"seconds": seconds()}))
+        raise
+    path.unlink(missing_ok=True)
+
+
+def _refuse_other(folder: Path, there: dict[str, Any], wanted: dict[str, Any]) -> None:
+    def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        rows = {}
+        for key, value in tree.items():
+            rows |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        return rows
+
+    old, new = flat(there), flat(wanted)
+    differing = [key for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
+    if differing:
+        shown = ", ".join(f"{k}: {old.get(k)!r} there, {new.get(k)!r} here" for k in sorted(differing)[:3])
+        raise UsageError(f"{folder} holds another run ({shown}); choose another --out or delete it")
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space on the file system that holds ``folder`` or its nearest existing parent."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+@dataclass(frozen=True)
+class ClassVectors:
+    """Unit-length text features, one row a class, and how they were made. ``vectors`` is (K, D) float32."""
+
+    names: tuple[str, ...]
+    vectors: np.ndarray
+    scale: float
+    templates: tuple[str, ...]
+    teacher: str
+    teacher_hash: str
+
+    def save(self, folder: Path) -> None:
+        """Write ``vectors.safetensors`` and ``vectors.json``."""
+        from safetensors.numpy import save
+
+        rows = np.ascontiguousarray(self.vectors, dtype=np.float32)
+        write_atomic(folder / "vectors.safetensors", save({"vectors": rows}))
+        about = {k: getattr(self, k) for k in ("names", "scale", "templates", "teacher", "teacher_hash")}
+        write_json(folder / "vectors.json", about | {"sha256": sha256(folder / "vectors.safetensors")})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a folder written by :meth:`save`; an altered file is refused."""
+        from safetensors.numpy import load_file
+
+        about = read_json(folder / "vectors.json")
+        path = folder / "vectors.safetensors"
+        if not path.is_file() or sha256(path) != about.pop("sha256"):
+            raise DataError(f"{path} is missing or was altered; make the class vectors again")
+        names, templates = tuple(about.pop("names")), tuple(about.pop("templates"))
+        return cls(names=names, vectors=load_file(path)["vectors"], templates=templates, **about)
+
+    def select(self, names: tuple[str, ...]) -> Self:
+        """The rows of ``names``, in that order."""
+        rows = [self.names.index(name) for name in names]
+        return type(self)(names, self.vectors[rows], self.scale, self.templates, self.teacher, self.teacher_hash)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What steers each surrogate image: its class (N,), its text, and its unit-length text embedding (N, D)."""
+
+    labels: np.ndarray
+    texts: tuple[str, ...]
+    embeddings: np.ndarray
+
+    def save(self, folder: Path) -> None:
+        """Write ``prompts.safetensors`` and ``prompts.jsonl`` (one line a prompt, to read)."""
+        from safetensors.numpy import save
+
+        lines = (json.dumps({"class": int(c), "text": t}) for c, t in zip(self.labels, self.texts, strict=True))
+        write_atomic(folder / "prompts.jsonl", "".join(line + "\n" for line in lines))
+        arrays = {"labels": self.labels.astype(np.int64), "embeddings": self.embeddings.astype(np.float32)}
+        write_atomic(folder / "prompts.safetensors", save(arrays))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a folder written by :meth:`save`."""
+        from safetensors.numpy import load_file
+
+        arrays = load_file(folder / "prompts.safetensors")
+        rows = (folder / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
+        return cls(arrays["labels"], tuple(json.loads(row)["text"] for row in rows), arrays["embeddings"])
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was asked, what came out, what it cost, and how to recompute it; ``RUN/5-report/report.json``."""
+
+    content: dict[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write ``report.json``."""
+        write_json(folder / "report.json", self.content)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read ``report.json``."""
+        return cls(read_json(folder / "report.json"))

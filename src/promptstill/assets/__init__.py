@@ -1,0 +1,1 @@
+"""The embedded nano models and the pictograms benchmark: data only."""

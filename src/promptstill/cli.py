@@ -1,0 +1,156 @@
+"""The command line: verbs made from the settings of the Python API. Parse, call, print; no logic, no heavy import."""
+
+import inspect
+import json as json_module
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from promptstill.errors import PromptstillError
+from promptstill.settings import PRESETS, FromImages, FromNames, RunSettings, Settings, preset, resolve
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Class names in, small verified classifier out."
+)
+
+Student = Annotated[Path, typer.Argument(help="a run folder, or its 4-student", show_default=False)]
+COMMON: dict[str, tuple[Any, Any, str]] = {
+    "preset": (str, "fast", "a bundle of settings: " + " | ".join(PRESETS["from-names"])),
+    "config": (Path | None, None, "a YAML file of settings, such as another run's config.yaml"),
+    "set": (list[str], [], "stage.key=value, as often as needed, e.g. distill.epochs=5"),
+    "dry_run": (bool, False, "say what would be done, on which disk and how long, after a probe of a few seconds"),
+}
+
+
+def pipeline_verb(name: str, kind: type[RunSettings], run: Callable[[Any, bool], None]) -> None:
+    """Add a verb whose options are the plain fields of ``kind``; its groups are reached by --set and --config."""
+
+    def verb(**given: Any) -> None:
+        chosen, config, overrides, dry = (given.pop(key) for key in COMMON)
+        values = {key: value for key, value in given.items() if value is not None}
+        run(resolve(kind, values, config=config, base=preset(name, chosen), overrides=overrides), dry)
+
+    rows = {key: (str | None, None, field.description or "") for key, field in plain_fields(kind).items()} | COMMON
+    parameters = []
+    for key, (annotation, default, text) in rows.items():
+        option = typer.Option("--" + key.replace("_", "-"), help=text, show_default=default not in (None, [], False))
+        annotated = Annotated[annotation, option]
+        parameters.append(inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, annotation=annotated, default=default))
+    vars(verb)["__signature__"] = inspect.Signature(parameters)
+    verb.__annotations__ = {p.name: p.annotation for p in parameters}
+    app.command(name, help=kind.__doc__)(verb)
+
+
+def plain_fields(kind: type[Settings]) -> dict[str, Any]:
+    """The fields that are no group of settings."""
+
+    def group(annotation: object) -> bool:
+        return isinstance(annotation, type) and issubclass(annotation, Settings)
+
+    return {key: field for key, field in kind.model_fields.items() if not group(field.annotation)}
+
+
+def _from_images(settings: FromImages, dry: bool) -> None:
+    from promptstill.pipelines import from_images, plan
+
+    plan.show(plan.plan_from_images(settings)) if dry else _finished(from_images.run(settings), settings.out)
+
+
+def _from_names(settings: FromNames, dry: bool) -> None:
+    from promptstill.pipelines import from_names, plan
+
+    plan.show(plan.plan_from_names(settings)) if dry else _finished(from_names.run(settings), settings.out)
+
+
+def _finished(report: Any, out: Path) -> None:
+    from promptstill.stages.report import show, summary
+
+    show(report)
+    print(summary(report, out))
+
+
+pipeline_verb("from-images", FromImages, _from_images)
+pipeline_verb("from-names", FromNames, _from_names)
+
+
+@app.command()
+def evaluate(
+    student: Student,
+    benchmark: Annotated[str, typer.Option(help="pictograms | dir:PATH with DOMAIN/CLASS/*")] = "pictograms",
+    teacher: Annotated[str | None, typer.Option(help="another teacher than the student's own")] = None,
+    json: Annotated[Path | None, typer.Option(help="write the figures to this file")] = None,
+) -> None:
+    """Score a student and its teacher on a benchmark."""
+    from rich.console import Console
+
+    from promptstill.pipelines.finish import evaluate_student
+    from promptstill.stages.report import accuracy_table
+
+    Console().print(accuracy_table(evaluate_student(student, benchmark, teacher, json)))
+
+
+@app.command()
+def predict(
+    student: Student,
+    images: Annotated[list[Path], typer.Argument(help="picture files", show_default=False)],
+    top: Annotated[int, typer.Option(min=1, help="classes to name for each")] = 3,
+    json: Annotated[bool, typer.Option("--json", help="one JSON line a picture")] = False,
+) -> None:
+    """Name what is in pictures."""
+    from promptstill.stages.predict import load
+
+    for image, row in zip(images, load(student).predict(images, top), strict=True):
+        if json:
+            print(json_module.dumps({"image": str(image), "predictions": [vars(p) for p in row]}))
+        else:
+            print(f"{image}: " + ", ".join(f"{p.label} {p.probability:.1%}" for p in row))
+
+
+@app.command("list")
+def list_() -> None:
+    """Teachers, students, generators, benchmarks and presets."""
+    from promptstill.pipelines.about import catalogue
+
+    for kind, rows in catalogue().items():
+        print(f"{kind}:")
+        for uri, gloss in rows.items():
+            print(f"  {uri:34} {gloss}")
+
+
+@app.command()
+def doctor() -> None:
+    """Look at this machine: versions, devices, disk, embedded models."""
+    from promptstill.pipelines.about import examine
+
+    findings = examine()
+    for name, (good, text) in findings.items():
+        print(f"{'ok  ' if good else 'BAD '} {name}: {text}")
+    if not all(good for good, _ in findings.values()):
+        raise typer.Exit(4)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (0, 2 usage, 3 data, 4 missing, 5 no space, 75 interrupted)."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    logging.getLogger("promptstill").propagate = False  # the run's log file has it; the screen has bars and tables
+    command = typer.main.get_command(app)
+    try:
+        return int(command.main(list(arguments) if arguments is not None else None, standalone_mode=False) or 0)
+    except PromptstillError as error:
+        print(f"promptstill: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("promptstill: stopped; the same command continues this run", file=sys.stderr)
+        return 75
+    except Exception as error:
+        code = getattr(error, "exit_code", None)  # only the command line's own errors have one
+        if code is None:
+            raise
+        if show := getattr(error, "show", None):
+            show()
+        return int(code)

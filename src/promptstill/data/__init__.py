@@ -1,0 +1,1 @@
+"""Images, their deterministic views, stored embeddings of them, and benchmarks."""

@@ -1,0 +1,1 @@
+"""Foundation models, generators and students behind URIs."""

@@ -1,0 +1,87 @@
+"""The student bundle: the folder that is shipped. Weights, configuration, class vectors and labels, nothing else.
+
+``{model.safetensors, config.json, vectors.safetensors, vectors.json, README.md}``
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from promptstill.artifacts import ClassVectors, read_json, sha256, write_atomic, write_json
+from promptstill.errors import DataError
+from promptstill.models.student import Architecture, Student, rebuild
+from promptstill.ops.losses import cosine_logits
+from promptstill.ops.preprocess import Preprocess
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A finished student with its classes."""
+
+    student: Student
+    vectors: ClassVectors
+    config: dict[str, Any]
+
+    def module(self) -> "Scores":
+        """A plain ``nn.Module``: images (B, 3, S, S) in [0, 1] -> logits (B, K)."""
+        return Scores(self.student, torch.from_numpy(self.vectors.vectors), self.vectors.scale).eval()
+
+
+class Scores(nn.Module):
+    """A student with class vectors built in."""
+
+    vectors: Tensor
+
+    def __init__(self, student: Student, vectors: Tensor, scale: float) -> None:
+        super().__init__()
+        self.student, self.scale = student, scale
+        self.register_buffer("vectors", vectors)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] -> logits over the classes."""
+        return cosine_logits(self.student(images), self.vectors, self.scale)
+
+
+def save_bundle(student: Student, vectors: ClassVectors, training: dict[str, Any], folder: Path) -> None:
+    """Write the bundle's files, weights first and the configuration that vouches for them last."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in student.state_dict().items()}
+    write_atomic(folder / "model.safetensors", lambda part: save_file(state, part))
+    vectors.save(folder)
+    architecture = asdict(student.architecture) | {"preprocess": student.architecture.preprocess.dump()}
+    content = {
+        "format": FORMAT,
+        "architecture": architecture,
+        "labels": vectors.names,
+        "training": training,
+        "sha256": {"model.safetensors": sha256(folder / "model.safetensors")},
+    }
+    write_json(folder / "config.json", content)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle and check its hashes.
+
+    Raises:
+        DataError: the folder is no bundle, or a file of it is missing or was altered.
+    """
+    if (folder / "4-student" / "config.json").is_file():
+        folder = folder / "4-student"  # a run folder was given
+    if not (folder / "config.json").is_file() or not (folder / "vectors.json").is_file():
+        raise DataError(f"{folder} is no student: it has no config.json and vectors.json; give RUN or RUN/4-student")
+    config = read_json(folder / "config.json")
+    if config.get("format") != FORMAT:
+        raise DataError(f"{folder} is no student of this version (format {config.get('format')!r}, wanted {FORMAT})")
+    for name, digest in config["sha256"].items():
+        if not (folder / name).is_file() or sha256(folder / name) != digest:
+            raise DataError(f"{folder / name} is missing or was altered; copy the bundle again")
+    content = dict(config["architecture"])
+    content["preprocess"] = Preprocess.load(content["preprocess"])
+    student = rebuild(Architecture(**content))
+    student.load_state_dict(load_file(folder / "model.safetensors"))
+    return Bundle(student.eval(), ClassVectors.load(folder), config)

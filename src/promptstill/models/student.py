@@ -1,0 +1,139 @@
+"""Students: a backbone and a projector into the class-vector space.
+
+URIs: ``nano-student`` or any CLIP URI (its image tower), and ``timm:ARCH[.TAG]`` (with a tag the hub's weights, without
+one random weights). ``--student-weights FILE`` puts a local checkpoint into the backbone.
+"""
+
+import difflib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from promptstill.errors import MissingError, UsageError
+from promptstill.models.clip import image_tower, load_clip
+from promptstill.ops.preprocess import Preprocess, normalize
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that is needed to build a student again without its first weights; stands in the bundle's config."""
+
+    uri: str
+    kind: str  # clip | timm
+    backbone: dict[str, Any]  # open_clip model_cfg, or timm's name and keyword arguments
+    width: int  # of the backbone's output
+    dim: int  # of the class vectors
+    preprocess: Preprocess
+    weights: str  # where the backbone's first weights came from
+
+
+class Student(nn.Module):
+    """Images (B, 3, S, S) in [0, 1] -> unit embeddings (B, D) in the teacher's space."""
+
+    def __init__(self, architecture: Architecture, backbone: nn.Module) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.backbone = backbone
+        self.projector = make_projector(architecture.width, architecture.dim)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The backbone's own features (B, width)."""
+        return self.backbone(normalize(images, self.architecture.preprocess))
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Backbone features (B, width) -> unit embeddings (B, D)."""
+        return F.normalize(self.projector(features).float(), dim=-1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images to unit embeddings."""
+        return self.embed(self.features(images))
+
+
+def make_projector(width: int, dim: int) -> nn.Sequential:
+    """Linear-BN-ReLU-Linear into the class-vector space (PromptKD's projector; sizes are inferred)."""
+    return nn.Sequential(nn.Linear(width, dim), nn.BatchNorm1d(dim), nn.ReLU(), nn.Linear(dim, dim))
+
+
+def make_student(uri: str, dim: int, like: Preprocess, size: int | None, weights: Path | None, seed: int) -> Student:
+    """A student ready to learn: its backbone with the weights that ``uri`` means, its projector random from ``seed``.
+
+    ``like`` is the teacher's input, taken for timm students without published weights; ``size`` overrides the side.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        architecture, backbone = _timm(uri, dim, like, size) if uri.startswith("timm:") else _clip(uri, dim, size)
+        if weights:
+            _load_backbone(backbone, weights)
+            architecture = replace(architecture, weights=f"file {weights.name}")
+        return Student(architecture, backbone)
+
+
+def rebuild(architecture: Architecture) -> Student:
+    """The same modules with untrained weights, to be filled from a bundle."""
+    if architecture.kind == "clip":
+        return Student(architecture, image_tower(architecture.backbone))
+    return Student(architecture, timm.create_model(**architecture.backbone, pretrained=False))
+
+
+def _clip(uri: str, dim: int, size: int | None) -> tuple[Architecture, nn.Module]:
+    clip = load_clip(uri)
+    if size and size != clip.preprocess.size:
+        raise UsageError(f"{uri} takes {clip.preprocess.size} px images; leave distill.image_size unset")
+    clip.visual.requires_grad_(True)
+    return Architecture(uri, "clip", clip.config, clip.dim, dim, clip.preprocess, f"those of {uri}"), clip.visual
+
+
+def _timm(uri: str, dim: int, like: Preprocess, size: int | None) -> tuple[Architecture, nn.Module]:
+    name = uri.removeprefix("timm:")
+    arch, _, tag = name.partition(".")
+    if not timm.is_model(arch):
+        near = difflib.get_close_matches(arch, timm.list_models(), n=1)
+        raise UsageError(f"unknown timm model {arch!r}" + (f" (did you mean timm:{near[0]}?)" if near else ""))
+    config = timm.get_pretrained_cfg(name) if tag else None
+    pre = Preprocess(size or like.size, like.mean, like.std)
+    if config:
+        pre = Preprocess(size or config.input_size[-1], config.mean, config.std, config.interpolation)
+    arguments: dict[str, Any] = {"model_name": name if tag else arch, "num_classes": 0}
+    backbone = _create(uri, arguments, pre.size, pretrained=bool(tag))
+    weights = f"hub weights {name}" if tag else "random"
+    return Architecture(uri, "timm", arguments, int(backbone.num_features), dim, pre, weights), backbone
+
+
+def _create(uri: str, arguments: dict[str, Any], size: int, *, pretrained: bool) -> Any:
+    """Build a timm backbone; towers with position codes also need to know the image size."""
+    try:
+        try:
+            backbone = timm.create_model(**arguments, img_size=size, pretrained=pretrained)
+            arguments["img_size"] = size
+        except TypeError:
+            backbone = timm.create_model(**arguments, pretrained=pretrained)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        remedy = "use timm:ARCH without a tag, or --student-weights FILE"
+        raise MissingError(f"cannot load {uri!r}: {reason}; {remedy}") from None
+    return backbone
+
+
+def _load_backbone(backbone: nn.Module, path: Path) -> None:
+    """Fill a backbone from a safetensors file or a plain state dict; names must match, a classifier may be extra."""
+    if not path.is_file():
+        raise MissingError(f"student weights {path} do not exist; give a .safetensors or .pth file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # every reader fails in its own way on a foreign file
+        raise MissingError(f"cannot read {path}: {str(error).splitlines()[0]}; give a plain state dict") from None
+    missing, _ = backbone.load_state_dict(state, strict=False)
+    if missing:
+        raise MissingError(
+            f"{path} lacks {len(missing)} tensors of the student, first {missing[0]!r}; is it another model?"
+        )

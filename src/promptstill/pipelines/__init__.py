@@ -1,0 +1,1 @@
+"""The two stories, each to be read top to bottom."""

@@ -1,0 +1,115 @@
+"""``--dry-run``: the stages, images, disk and time a run will need, from a probe of a few seconds."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from promptstill.data.images import open_images
+from promptstill.data.templates import fill
+from promptstill.engine import stream
+from promptstill.models.clip import Clip, load_clip
+from promptstill.models.generator import load_generator
+from promptstill.models.student import Student, make_student
+from promptstill.pipelines.finish import open_benchmark
+from promptstill.settings import FromImages, FromNames, RunSettings
+from promptstill.stages.synthesize import Painter, encode_png
+
+PROBE = 8  # images in a probe's batch
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one stage will need."""
+
+    stage: str
+    images: int
+    seconds: float
+    megabytes: float
+
+
+def plan_from_images(settings: FromImages) -> list[Need]:
+    """Needs of a from-images run; reads a few of the images and times a few steps."""
+    images = open_images(settings.images, limit=settings.limit)
+    reading = _seconds(lambda: [images.read(i) for i in range(min(PROBE, len(images)))]) / min(PROBE, len(images))
+    index = Need("3-images", len(images), reading * len(images), 3e-4 * len(images))
+    return _plan(settings, index, lambda _: index)
+
+
+def plan_from_names(settings: FromNames) -> list[Need]:
+    """Needs of a from-names run; times a few steps of synthesis and training."""
+    count = len(settings.classes) * settings.diversify.images_per_class
+
+    def synthesis(teacher: Clip) -> Need:
+        painter = Painter(teacher, load_generator(settings.generator), settings.synthesize, settings.seed)
+        seconds, megabytes = _probe_synthesis(painter, fill("A {}", settings.classes[0]))
+        return Need("3-images", count, seconds * count, megabytes * count)
+
+    return _plan(settings, Need("2-prompts", count, 0.1, 4e-3 * count), synthesis)
+
+
+def _plan(settings: RunSettings, first: Need, third: Callable[[Clip], Need]) -> list[Need]:
+    teacher = load_clip(settings.teacher)
+    distill, count = settings.distill, first.images
+    student = make_student(settings.student, teacher.dim, teacher.preprocess, distill.image_size, None, settings.seed)
+    texts = [fill(template, name) for template in settings.vectors.templates for name in settings.classes]
+    vectors = Need("1-vectors", 0, _seconds(lambda: teacher.embed_texts(texts[:PROBE])) * len(texts) / PROBE, 0.01)
+    embedding = _probe_teacher(teacher)
+    learning = count * (distill.views * embedding + distill.epochs * _probe_student(student))
+    size = 8e-6 * sum(p.numel() for p in student.parameters()) + 2e-6 * count * distill.views * teacher.dim
+    needs = [vectors, *([first] if first.stage == "2-prompts" else []), third(teacher)]
+    needs.append(Need("4-student", count, learning, size))
+    benchmark = open_benchmark(settings.benchmark, settings.classes)
+    tests = sum(len(d.labels) for d in benchmark.restrict(settings.classes).domains.values()) if benchmark else 0
+    return [*needs, Need("5-report", tests, 3 + tests * 1.5 * embedding, 0.1)]
+
+
+def show(needs: list[Need]) -> None:
+    """Print a plan."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "stage", "images", "about seconds", "about MB", title="plan (nothing was written)", title_justify="left"
+    )
+    for need in needs:
+        table.add_row(need.stage, str(need.images or ""), f"{need.seconds:.0f}", f"{need.megabytes:.1f}")
+    seconds, megabytes = sum(n.seconds for n in needs), sum(n.megabytes for n in needs)
+    table.add_row("all", "", f"{seconds:.0f}", f"{megabytes:.1f}", style="bold")
+    Console().print(table)
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _probe_teacher(teacher: Clip) -> float:
+    """Seconds the teacher needs for one image."""
+    batch = torch.rand(PROBE, 3, teacher.preprocess.size, teacher.preprocess.size)
+    with torch.no_grad():
+        teacher.embed_images(batch)
+        return _seconds(lambda: teacher.embed_images(batch)) / PROBE
+
+
+def _probe_student(student: Student) -> float:
+    """Seconds one image costs in a training step."""
+    size = student.architecture.preprocess.size
+    batch = torch.rand(PROBE, 3, size, size)
+    student(batch).sum().backward()
+    return _seconds(lambda: student(batch).sum().backward()) / PROBE
+
+
+def _probe_synthesis(painter: Painter, text: str) -> tuple[float, float]:
+    """Seconds and megabytes of one painted image."""
+    target = painter.teacher.embed_texts([text]).expand(PROBE, -1)
+    streams = [stream(painter.seed, "probe", i) for i in range(PROBE)]
+    z = torch.stack([painter.generator.draw(painter.size, s) for s in streams]).requires_grad_()
+    optimizer = torch.optim.Adam([z], lr=painter.settings.lr)
+    painter.step(z, target, optimizer, streams)
+    seconds = _seconds(lambda: painter.step(z, target, optimizer, streams)) * painter.settings.steps / PROBE
+    with torch.no_grad():
+        return seconds, 1e-6 * len(encode_png(painter.generator.decode(z)[0].clamp(0, 1)))

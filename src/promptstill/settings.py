@@ -1,0 +1,250 @@
+"""Every setting of the two pipelines: frozen, closed, validated at once.
+
+They stand together, and not beside the stages that read them, because the command line is made from them and must
+answer ``--help`` without importing torch. Each class names its reader.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from promptstill.errors import DataError, UsageError
+
+CONFIG_LIMIT = 1_000_000  # bytes; a run's YAML is a few hundred
+
+
+class Settings(BaseModel):
+    """A frozen group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def read_names(value: object) -> object:
+    """Class names from a sequence, a comma-separated text, or a text file with one name a line.
+
+    Raises:
+        DataError: a name is empty or stands twice, or the file cannot be read.
+    """
+    if isinstance(value, str | Path):
+        text = str(value)
+        path = Path(text)
+        if "," not in text and path.suffix == ".txt":
+            if not path.is_file():
+                raise DataError(f"class file {text} does not exist; give a text file with one name a line, or a,b,c")
+            value = path.read_text(encoding="utf-8").splitlines()
+            value = [line for line in value if not line.lstrip().startswith("#")]
+            while value and not value[-1].strip():
+                value.pop()  # a trailing blank line is no class
+        else:
+            value = text.split(",")
+    if not isinstance(value, Sequence):
+        return value
+    names = [str(name).strip() for name in value]
+    empty = [str(i + 1) for i, name in enumerate(names) if not name]
+    if empty or not names:
+        raise DataError(f"class name {', '.join(empty) or '1'} is empty; remove it or name the class")
+    seen: dict[str, str] = {}
+    for name in names:
+        key = name.casefold().replace("_", " ")
+        if key in seen:
+            raise DataError(f"class name {name!r} stands twice (as {seen[key]!r}); every class needs its own name")
+        seen[key] = name
+    return tuple(names)
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(read_names)]
+
+
+class Vectors(Settings):
+    """How class names become class vectors; read by ``stages.teach``."""
+
+    templates: tuple[str, ...] = Field(
+        default=("a photo of a {}.",), description="texts with a hole; features are averaged"
+    )
+
+
+class Diversify(Settings):
+    """What steers each surrogate image; read by ``stages.diversify``."""
+
+    strategy: Literal["baseline"] = Field(default="baseline", description="baseline: 'A [CLS]' for every image")
+    images_per_class: int = Field(default=24, ge=1, description="surrogate images for each class")
+
+
+class Synthesize(Settings):
+    """Guided synthesis; read by ``stages.synthesize``."""
+
+    steps: int = Field(default=60, ge=1, description="optimiser steps an image")
+    lr: float = Field(default=0.15, gt=0, description="Adam's learning rate on the latent")
+    cutouts: int = Field(default=3, ge=1, description="augmented cutouts an image and step")
+    noise: float = Field(default=0.1, ge=0, description="most noise added to a cutout, uniform from 0")
+    batch_size: int = Field(default=40, ge=1, description="images optimised together; also the size of a shard")
+    image_size: int | None = Field(default=None, ge=8, description="side of the images; the generator's own by default")
+
+
+class Distill(Settings):
+    """The one training loop; read by ``stages.distill``."""
+
+    train: Literal["projector", "all"] = Field(
+        default="all", description="what learns: the projector alone, or all weights"
+    )
+    epochs: int = Field(default=20, ge=1, description="passes over the images")
+    batch_size: int = Field(default=64, ge=2, description="images a step, over all processes")
+    lr: float = Field(default=1e-3, gt=0, description="peak learning rate of the projector (AdamW, cosine)")
+    backbone_lr: float = Field(default=0.1, ge=0, le=10, description="the backbone's learning rate, as a share of lr")
+    weight_decay: float = Field(default=0.05, ge=0, description="AdamW's weight decay")
+    temperature: float = Field(default=1.0, gt=0, description="softens the scores of teacher and student alike")
+    kl: float = Field(default=1.0, ge=0, description="weight of the batch-mean KL between soft labels")
+    feature: float = Field(default=10.0, ge=0, description="weight of the squared distance between unit embeddings")
+    views: int = Field(default=5, ge=1, description="stored views an image; epochs go round them")
+    crop: float = Field(default=0.5, gt=0, le=1, description="smallest share of the picture's area in a view")
+    flip: bool = Field(default=True, description="mirror half of the views")
+    image_size: int | None = Field(default=None, ge=8, description="side of the student's input; its own by default")
+
+
+class Evaluate(Settings):
+    """Measurement; read by ``stages.evaluate``."""
+
+    batch_size: int = Field(default=128, ge=1, description="images a forward pass")
+
+
+class RunSettings(Settings):
+    """What both pipelines share."""
+
+    classes: Names = Field(description="class names: a,b,c or a .txt file with one a line")
+    out: Path = Field(description="run folder; continued if it holds this run, refused if it holds another")
+    teacher: str = Field(default="nano", description="nano | openclip:MODEL/TAG | dir:PATH | hf:ORG/REPO[@REV]")
+    student: str = Field(default="nano-student", description="nano-student | timm:ARCH[.TAG]")
+    student_weights: Path | None = Field(default=None, description="a local checkpoint file for the student's backbone")
+    benchmark: str | None = Field(default=None, description="measure on it at the end: pictograms | dir:PATH")
+    seed: int = Field(default=0, ge=0, description="every random draw follows from it")
+    device: str = Field(default="auto", description="auto | cpu | cuda | mps")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        default="32-true", description="of the student's training"
+    )
+    vectors: Vectors = Vectors()
+    distill: Distill = Distill()
+    evaluate: Evaluate = Evaluate()
+
+
+class FromImages(RunSettings):
+    """Class names and unlabeled images of the domain -> student (PromptKD)."""
+
+    images: str = Field(description="folder | *.tar | *.parquet | hf:ORG/NAME")
+    limit: int | None = Field(default=None, ge=2, description="use the first images only")
+
+
+class FromNames(RunSettings):
+    """Class names alone -> student (DFKD-VLFM)."""
+
+    generator: str = Field(default="nano-vqgan", description="nano-vqgan | dir:PATH of a diffusers VQModel")
+    vectors: Vectors = Vectors(templates=("A {}",))
+    diversify: Diversify = Diversify()
+    synthesize: Synthesize = Synthesize()
+    distill: Distill = Distill(epochs=30, views=10)
+
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "from-images": {
+        "fast": {},
+        "best": {"distill": {"epochs": 60, "views": 20}},
+    },
+    "from-names": {
+        "fast": {},
+        "best": {
+            "diversify": {"images_per_class": 64},
+            "synthesize": {"steps": 200, "cutouts": 8},
+            "distill": {"epochs": 60, "views": 20},
+        },
+    },
+}
+
+S = TypeVar("S", bound=Settings)
+
+
+def preset(pipeline: str, name: str) -> dict[str, Any]:
+    """The values of a preset; an unknown one is a :class:`UsageError`."""
+    known = PRESETS[pipeline]
+    if name not in known:
+        raise UsageError(f"unknown preset {name!r}; choose from {', '.join(known)}")
+    return known[name]
+
+
+def resolve(
+    kind: type[S],
+    values: Mapping[str, Any],
+    *,
+    config: Path | None = None,
+    base: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+) -> S:
+    """Merge base (a preset) < config file < given values < ``key=value`` overrides, and validate all at once.
+
+    Raises:
+        UsageError: one message that names every unknown key (with the nearest known one) and every bad value.
+    """
+    merged: dict[str, Any] = {}
+    for layer in (base or {}, read_config(config) if config else {}, values, *map(parse_override, overrides)):
+        _merge(merged, layer)
+    try:
+        return kind.model_validate(merged)
+    except ValidationError as error:
+        raise UsageError("; ".join(_explain(kind, error))) from None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A YAML mapping, read as data only."""
+    if not path.is_file():
+        raise UsageError(f"config file {path} does not exist; give a YAML file such as a run's config.yaml")
+    if path.stat().st_size > CONFIG_LIMIT:
+        raise UsageError(f"config file {path} is over {CONFIG_LIMIT} bytes; a run's settings are a few hundred")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"config file {path} is no YAML of plain data: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"config file {path} holds no mapping; write lines such as 'distill: {{epochs: 10}}'")
+    return content
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """``stage.key=value`` -> ``{stage: {key: value}}``, the value read as YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set {text!r} is not of the form stage.key=value")
+    nested: Any = yaml.safe_load(value)
+    for part in reversed(key.strip().split(".")):
+        nested = {part: nested}
+    return nested
+
+
+def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        elif value is not None or key not in into:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _explain(kind: type[Settings], error: ValidationError) -> Iterator[str]:
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(where, list(_keys(kind)), n=1, cutoff=0.4)
+            yield f"{where} is unknown" + (f" (did you mean {near[0]}?)" if near else "")
+        elif item["type"] == "missing":
+            yield f"{where} is missing"
+        else:
+            message = item["msg"][0].lower() + item["msg"][1:]
+            yield f"{where} = {item['input']!r}: {message}"
+
+
+def _keys(kind: type[Settings], prefix: str = "") -> Iterator[str]:
+    for name, field in kind.model_fields.items():
+        inner = field.annotation
+        yield prefix + name
+        if isinstance(inner, type) and issubclass(inner, Settings):
+            yield from _keys(inner, f"{prefix}{name}.")

@@ -1,0 +1,1 @@
+"""The verbs of a run. No stage imports another: only pipelines compose."""

@@ -1,0 +1,81 @@
+"""A finished student at work: pictures in, class names out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from promptstill.data.images import decode
+from promptstill.errors import DataError, UsageError
+from promptstill.models.bundle import Bundle, load_bundle
+from promptstill.ops.preprocess import to_array, to_unit
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A class name and the student's probability of it."""
+
+    label: str
+    probability: float
+
+
+class Classifier:
+    """A student with its classes. ``classifier.module`` is a plain ``nn.Module`` from images in [0, 1] to logits."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.labels = bundle.vectors.names
+        self.module = bundle.module()
+        self.preprocess = bundle.student.architecture.preprocess
+
+    @torch.no_grad()
+    def predict_proba(self, images: Sequence[Any], batch_size: int = 64) -> np.ndarray:
+        """Probabilities (N, K) of paths, bytes, PIL images, (H, W, 3) uint8 arrays or (3, H, W) tensors in [0, 1].
+
+        Raises:
+            DataError: an image cannot be read. UsageError: it is of no type that can be one.
+        """
+        rows = []
+        for start in range(0, len(images), batch_size):
+            part = [to_array(as_picture(image), self.preprocess) for image in images[start : start + batch_size]]
+            rows.append(self.module(to_unit(np.stack(part))).softmax(-1))
+        return torch.cat(rows).numpy() if rows else np.zeros((0, len(self.labels)), np.float32)
+
+    def predict(self, images: Sequence[Any], top: int = 5) -> list[list[Prediction]]:
+        """The ``top`` classes of each image, best first."""
+        if isinstance(images, str | Path | bytes | Image.Image):
+            images = [images]
+        best = np.argsort(-(scores := self.predict_proba(images)), axis=1, kind="stable")[:, :top]
+        return [
+            [Prediction(self.labels[k], float(row[k])) for k in order] for row, order in zip(scores, best, strict=True)
+        ]
+
+
+def as_picture(image: object) -> Image.Image:
+    """Whatever stands for a picture -> PIL, RGB."""
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    if isinstance(image, bytes):
+        return decode(image, "bytes")
+    if isinstance(image, str | Path):
+        try:
+            return decode(Path(image).read_bytes(), str(image))
+        except OSError as error:
+            raise DataError(f"cannot read {image}: {error.strerror}; check the path") from None
+    if isinstance(image, Tensor):
+        image = (image.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1] == 3:
+        return Image.fromarray(image)
+    raise UsageError(
+        f"{type(image).__name__} is no picture; give a path, bytes, PIL, (H, W, 3) uint8 or (3, H, W) in [0, 1]"
+    )
+
+
+def load(student: str | Path) -> Classifier:
+    """Load a student: its bundle folder, or the run folder that holds it."""
+    return Classifier(load_bundle(Path(student)))

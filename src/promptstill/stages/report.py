@@ -1,0 +1,153 @@
+"""What a run says at its end: ``report.json``, a table on the screen, and the bundle's model card."""
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from promptstill.artifacts import Report, write_atomic
+from promptstill.models.bundle import Bundle
+from promptstill.models.clip import Clip
+from promptstill.ops.cost import cost
+
+PACKAGES = ("promptstill", "torch", "open_clip_torch", "timm", "diffusers", "kornia", "numpy")
+
+
+def make_report(
+    bundle: Bundle,
+    teacher: Clip,
+    evaluation: dict[str, Any] | None,
+    asked: dict[str, Any],
+    stages: dict[str, Any],
+    folder: Path,
+) -> Report:
+    """Gather what was asked, what came out, what it cost and how to recompute it.
+
+    ``asked`` holds the pipeline's name, settings and strictness, ``stages`` each stage's notes; ``folder`` is the
+    bundle.
+    """
+    student = cost(bundle.student, bundle.student.architecture.preprocess.size)
+    student["megabytes"] = round((folder / "model.safetensors").stat().st_size / 1e6, 3)
+    tower = cost(teacher.visual, teacher.preprocess.size)
+    content = {
+        **asked,
+        "classes": bundle.vectors.names,
+        "evaluation": evaluation,
+        "cost": {"teacher": tower | {"megabytes": round(4e-6 * tower["parameters"], 3)}, "student": student},
+        "stages": stages,
+        "training": bundle.config["training"],
+        "backbone": bundle.student.architecture.weights,
+        "selected_on_test_data": False,
+        "teacher_hash": teacher.hash,
+        "student_sha256": bundle.config["sha256"]["model.safetensors"],
+        "versions": versions(),
+    }
+    return Report(content)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computed the numbers, and the machine."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return found | {
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }
+
+
+def show(report: Report, console: Console | None = None) -> None:
+    """Print the report's tables."""
+    console, content = console or Console(), report.content
+    if content["evaluation"]:
+        console.print(accuracy_table(content["evaluation"]))
+    table = Table("", "parameters", "MACs", "latency", "size", title="cost of one image", title_justify="left")
+    for who, row in content["cost"].items():
+        million = f"{row['parameters'] / 1e6:.2f} M", f"{row['macs'] / 1e6:.1f} M"
+        table.add_row(who, *million, f"{row['latency_ms']:.2f} ms", f"{row['megabytes']:.2f} MB")
+    console.print(table)
+    spent = Table("stage", "seconds", "images", title="spent", title_justify="left")
+    for name, notes in content["stages"].items():
+        spent.add_row(name, f"{notes['seconds']:.1f}", str(notes.get("images", "")))
+    console.print(spent)
+
+
+def accuracy_table(evaluation: dict[str, Any]) -> Table:
+    """Teacher and student by domain; macro accuracy in brackets."""
+    name, count, chance = (evaluation[key] for key in ("benchmark", "classes", "chance"))
+    title = f"{name}: accuracy in % (macro), {count} classes, chance {chance:.1f}"
+    columns = [who for who in ("teacher", "student") if who in evaluation["mean"]]
+    table = Table("domain", *columns, "images", title=title, title_justify="left")
+
+    def cells(row: dict[str, float]) -> list[str]:
+        return [f"{row[who]:.1f} ({row[who + '_macro']:.1f})" for who in columns]
+
+    for name, row in evaluation["domains"].items():
+        table.add_row(name, *cells(row), str(row["n"]))
+    table.add_row("mean", *cells(evaluation["mean"]), "", style="bold")
+    return table
+
+
+def write_card(report: Report, folder: Path) -> None:
+    """The bundle's README.md: what it is, how well it does, how to use it."""
+    content = report.content
+    made = (
+        f"Distilled by promptstill {content['versions']['promptstill']} ({content['pipeline']}) "
+        f"from {content['teacher']}; the backbone began with these weights: {content['backbone']}."
+    )
+    lines = [
+        "---",
+        "library_name: promptstill",
+        "pipeline_tag: image-classification",
+        "---",
+        "# Student classifier",
+        "",
+        f"Classes: {', '.join(content['classes'])}.",
+        "",
+        made,
+        content["strictness"],
+        "",
+        *_card_accuracy(content["evaluation"]),
+        "```python",
+        "import promptstill",
+        "",
+        'student = promptstill.load("this folder")',
+        'print(student.predict(["picture.jpg"], top=3))',
+        "```",
+    ]
+    write_atomic(folder / "README.md", "\n".join(lines) + "\n")
+
+
+def _card_accuracy(evaluation: dict[str, Any] | None) -> list[str]:
+    if not evaluation:
+        return ["It was not measured on labelled images.", ""]
+    rows = [
+        f"| {name} | {row['teacher']:.1f} | {row['student']:.1f} | {row['n']} |"
+        for name, row in evaluation["domains"].items()
+    ]
+    mean = evaluation["mean"]
+    head = f"Accuracy in per cent on {evaluation['benchmark']} (chance {evaluation['chance']:.1f}):"
+    table = ["| domain | teacher | student | images |", "|---|---|---|---|", *rows]
+    return [head, "", *table, f"| mean | {mean['teacher']:.1f} | {mean['student']:.1f} | |", ""]
+
+
+def summary(report: Report, out: Path) -> str:
+    """Three lines: what was made, how good it is, how to use it."""
+    content = report.content
+    student, teacher = content["cost"]["student"], content["cost"]["teacher"]
+    smaller = teacher["macs"] / max(student["macs"], 1)
+    made = (
+        f"Made {out / '4-student'}: a {student['megabytes']:.1f} MB classifier of {len(content['classes'])} classes, "
+        f"{smaller:.1f}x fewer MACs than its teacher {content['teacher']}."
+    )
+    evaluation = content["evaluation"]
+    good = "It was not measured: give --benchmark."
+    if evaluation:
+        mean = evaluation["mean"]
+        good = (
+            f"On {evaluation['benchmark']} the teacher has {mean['teacher']:.1f} % and the student "
+            f"{mean['student']:.1f} % (mean over domains, chance {evaluation['chance']:.1f} %)."
+        )
+    return "\n".join((made, good, f"Use it: promptstill predict {out} PICTURE..."))
