@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from promptstill.errors import PromptstillError as PromptstillError
-    from promptstill.pipelines.finish import evaluate_student as evaluate
+    from promptstill.pipelines.frame import evaluate_student as evaluate
     from promptstill.pipelines.from_images import from_images as from_images
     from promptstill.pipelines.from_names import from_names as from_names
     from promptstill.stages.predict import Classifier as Classifier
@@ -21,7 +21,7 @@ __all__ = ["Classifier", "PromptstillError", "evaluate", "from_images", "from_na
 _HOMES = {
     "Classifier": ("promptstill.stages.predict", "Classifier"),
     "PromptstillError": ("promptstill.errors", "PromptstillError"),
-    "evaluate": ("promptstill.pipelines.finish", "evaluate_student"),
+    "evaluate": ("promptstill.pipelines.frame", "evaluate_student"),
     "from_images": ("promptstill.pipelines.from_images", "from_images"),
     "from_names": ("promptstill.pipelines.from_names", "from_names"),
     "load": ("promptstill.stages.predict", "load"),

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import yaml
 
-from promptstill.errors import DataError, PromptstillError, SpaceError, UsageError
+from promptstill.errors import DataError, Interrupted, PromptstillError, SpaceError, UsageError
 from promptstill.settings import Settings
 
 log = logging.getLogger("promptstill")
@@ -90,19 +90,13 @@ class Run:
             UsageError: the folder holds another run, or files that are no run.
         """
         wanted = settings.model_dump(mode="json", exclude=NOT_IDENTITY)
+        there, failed = folder.is_dir(), False
         try:
             with disk_full_is_an_error(folder):
-                folder.mkdir(parents=True, exist_ok=True)
+                _claim(folder, wanted)
+                handler = _LogFile(folder / "run.log", encoding="utf-8")
         except OSError as error:
             raise UsageError(f"cannot write to {folder} ({error.strerror}); choose another --out") from None
-        config = folder / "config.yaml"
-        if config.is_file():
-            _refuse_other(folder, yaml.safe_load(config.read_text(encoding="utf-8")), wanted)
-        elif any(p for p in folder.iterdir() if not p.name.endswith(".part")):
-            raise UsageError(f"{folder} is not empty and holds no run; choose another --out")
-        else:
-            write_atomic(config, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
-        handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
@@ -110,10 +104,14 @@ class Run:
             yield cls(folder, settings)
         except PromptstillError as error:
             log.error("%s", error)
+            failed = not isinstance(error, Interrupted)
             raise
         finally:
             log.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # a full disk has been named already
+                handler.close()
+            if failed:
+                _withdraw(folder, keep=there)
 
     def once(self, name: str, make: Callable[[Path], dict[str, Any] | None], load: Callable[[Path], T]) -> T:
         """Make a stage's folder unless it is done, then load it.
@@ -140,6 +138,35 @@ class Run:
         return {path.parent.name: read_json(path) for path in sorted(self.folder.glob(f"[1-5]-*/{DONE}"))}
 
 
+class _LogFile(logging.FileHandler):
+    """Loses a line on a full disk, and does not tell: what the run itself cannot write, it says in one sentence."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Say nothing."""
+
+
+def _claim(folder: Path, wanted: dict[str, Any]) -> None:
+    """Make the folder this run's own, unless something else is in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "config.yaml"
+    if config.is_file():
+        _refuse_other(folder, yaml.safe_load(config.read_text(encoding="utf-8")), wanted)
+    elif any(p for p in folder.iterdir() if not p.name.endswith(".part")):
+        raise UsageError(f"{folder} is not empty and holds no run; choose another --out")
+    else:
+        write_atomic(config, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
+
+
+def _withdraw(folder: Path, *, keep: bool) -> None:
+    """Remove a run that failed before it made anything, so that the mended command finds its folder free."""
+    if any(p.is_file() and p.name not in ("config.yaml", "run.log", "spent.json") for p in folder.rglob("*")):
+        return
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if not keep:
+        folder.rmdir()
+
+
 @contextmanager
 def _stopwatch(path: Path) -> Generator[Callable[[], float]]:
     """Seconds since the block began, plus those of earlier attempts that were stopped (kept in ``path``)."""
@@ -152,19 +179,21 @@ def _stopwatch(path: Path) -> Generator[Callable[[], float]]:
     try:
         yield seconds
     except BaseException:
-        if path.parent.is_dir():
-            path.write_text(json.dumps({"seconds": seconds()}))
+        with suppress(SpaceError, OSError):  # the time of this attempt is lost on a full disk, nothing else
+            write_json(path, {"seconds": seconds()})
         raise
     path.unlink(missing_ok=True)
 
 
-def _refuse_other(folder: Path, there: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _refuse_other(folder: Path, there: object, wanted: dict[str, Any]) -> None:
     def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         rows = {}
         for key, value in tree.items():
             rows |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
         return rows
 
+    if not isinstance(there, dict):
+        raise UsageError(f"{folder}/config.yaml is no run's; choose another --out")
     old, new = flat(there), flat(wanted)
     differing = [key for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
     if differing:

@@ -88,7 +88,7 @@ def evaluate(
     """Score a student and its teacher on a benchmark."""
     from rich.console import Console
 
-    from promptstill.pipelines.finish import evaluate_student
+    from promptstill.pipelines.frame import evaluate_student
     from promptstill.stages.report import accuracy_table
 
     Console().print(accuracy_table(evaluate_student(student, benchmark, teacher, json)))

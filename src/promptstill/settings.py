@@ -4,13 +4,14 @@ They stand together, and not beside the stages that read them, because the comma
 answer ``--help`` without importing torch. Each class names its reader.
 """
 
+import copy
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from promptstill.errors import DataError, UsageError
 
@@ -35,7 +36,7 @@ def read_names(value: object) -> object:
         if "," not in text and path.suffix == ".txt":
             if not path.is_file():
                 raise DataError(f"class file {text} does not exist; give a text file with one name a line, or a,b,c")
-            value = path.read_text(encoding="utf-8").splitlines()
+            value = path.read_text(encoding="utf-8-sig").splitlines()
             value = [line for line in value if not line.lstrip().startswith("#")]
             while value and not value[-1].strip():
                 value.pop()  # a trailing blank line is no class
@@ -56,14 +57,22 @@ def read_names(value: object) -> object:
     return tuple(names)
 
 
+def check_template(template: str) -> str:
+    """A text with exactly one hole for the class name."""
+    if template.count("{}") != 1:
+        raise ValueError(f"template {template!r} needs exactly one {{}} for the class name")
+    return template
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(read_names)]
+Template = Annotated[str, AfterValidator(check_template)]
 
 
 class Vectors(Settings):
     """How class names become class vectors; read by ``stages.teach``."""
 
-    templates: tuple[str, ...] = Field(
-        default=("a photo of a {}.",), description="texts with a hole; features are averaged"
+    templates: tuple[Template, ...] = Field(
+        default=("a photo of a {}.",), min_length=1, description="texts with a hole; features are averaged"
     )
 
 
@@ -133,8 +142,8 @@ class RunSettings(Settings):
 class FromImages(RunSettings):
     """Class names and unlabeled images of the domain -> student (PromptKD)."""
 
-    images: str = Field(description="folder | *.tar | *.parquet | hf:ORG/NAME")
-    limit: int | None = Field(default=None, ge=2, description="use the first images only")
+    images: str = Field(description="folder | *.tar | *.parquet | hf:ORG/NAME | pictograms (its unlabeled split)")
+    limit: int | None = Field(default=None, ge=2, description="use so many images only, evenly spaced")
 
 
 class FromNames(RunSettings):
@@ -186,7 +195,7 @@ def resolve(
     Raises:
         UsageError: one message that names every unknown key (with the nearest known one) and every bad value.
     """
-    merged: dict[str, Any] = {}
+    merged = _defaults(kind)
     for layer in (base or {}, read_config(config) if config else {}, values, *map(parse_override, overrides)):
         _merge(merged, layer)
     try:
@@ -215,18 +224,29 @@ def parse_override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"--set {text!r} is not of the form stage.key=value")
-    nested: Any = yaml.safe_load(value)
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UsageError(f"--set {text!r}: its value is no YAML; quote it, as in stage.key='...'") from None
     for part in reversed(key.strip().split(".")):
         nested = {part: nested}
     return nested
 
 
+def _defaults(kind: type[Settings]) -> dict[str, Any]:
+    """The groups' own defaults in ``kind``, so that setting one key of a group leaves its other keys alone."""
+    groups = {name: field.default for name, field in kind.model_fields.items() if isinstance(field.default, Settings)}
+    return {name: group.model_dump() for name, group in groups.items()}
+
+
 def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
     for key, value in layer.items():
+        if isinstance(value, Settings):
+            value = value.model_dump(exclude_unset=True)
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
             _merge(into[key], value)
-        elif value is not None or key not in into:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
+        else:
+            into[key] = copy.deepcopy(dict(value)) if isinstance(value, Mapping) else value
 
 
 def _explain(kind: type[Settings], error: ValidationError) -> Iterator[str]:

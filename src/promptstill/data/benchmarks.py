@@ -65,6 +65,11 @@ def load_benchmark(uri: str) -> Benchmark:
     raise UsageError(f"unknown benchmark {uri!r}; use {near[0] if near else 'pictograms'} or dir:PATH")
 
 
+def open_unlabeled(source: str, limit: int | None = None) -> Images:
+    """Unlabeled images of a user's own, or the ``train`` split of an embedded benchmark by its name."""
+    return open_images(asset("train.parquet") if source in EMBEDDED else source, limit=limit)
+
+
 def asset(*parts: str) -> Path:
     """A file of the embedded benchmark."""
     return Path(str(files("promptstill.assets").joinpath("pictograms", *parts)))

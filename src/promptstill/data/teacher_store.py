@@ -5,18 +5,20 @@ Embeddings, not logits: one build serves every class list, temperature, seed of 
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from promptstill.artifacts import DONE, read_json, write_json
-from promptstill.data.images import fingerprint
+from promptstill.artifacts import DONE, disk_full_is_an_error, read_json, write_json
+from promptstill.data.index import fingerprint
 from promptstill.data.views import Views
 from promptstill.engine import Stopper, progress
-from promptstill.errors import DataError
+from promptstill.errors import DataError, SpaceError
 
 BATCH = 64
 
@@ -25,10 +27,10 @@ class TeacherStore:
     """Memory-mapped embeddings (N, V, D)."""
 
     def __init__(self, folder: Path) -> None:
-        about = read_json(folder / DONE)
-        self.embeddings = np.load(folder / "embeddings.npy", mmap_mode="r")
-        if list(self.embeddings.shape) != about["shape"]:
-            raise DataError(f"{folder} is damaged: {self.embeddings.shape} where {about['shape']} was built; delete it")
+        rows = _open(folder / "embeddings.npy", "r")
+        if rows is None or list(rows.shape) != read_json(folder / DONE)["shape"]:
+            raise DataError(f"{folder} is damaged; delete it and start the run again")
+        self.embeddings = rows
 
     def batch(self, indices: Tensor, number: int) -> Tensor:
         """Unit embeddings (B, D) float32 of view ``number`` of some images."""
@@ -47,23 +49,23 @@ def build_store(
 ) -> TeacherStore:
     """Embed ``count`` views of every image with ``encode`` ((B, 3, S, S) in [0, 1] -> (B, D)).
 
-    A build that was stopped goes on at the batch where it stopped.
+    A build that was stopped goes on at the batch where it stopped; a file that was cut short is made again.
     """
-    if (folder / DONE).is_file():
+    part, marker, finished = (folder / name for name in ("embeddings.npy", "progress.json", DONE))
+    if finished.is_file() and _open(part, "r") is not None:
         return TeacherStore(folder)
+    finished.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(start, number) for start in range(0, len(views), BATCH) for number in range(count)]
-    part, marker = folder / "embeddings.npy", folder / "progress.json"
-    done = int(read_json(marker)["jobs"]) if marker.is_file() and part.is_file() else 0
-    rows = np.load(part, mmap_mode="r+") if done else None
+    rows = _open(part, "r+") if marker.is_file() else None
+    done = 0 if rows is None else int(read_json(marker)["jobs"])
     with progress("teacher store", len(jobs), done) as ticker:
         for at, (start, number) in enumerate(jobs[done:], start=done):
             indices = range(start, min(start + BATCH, len(views)))
             with torch.no_grad():
                 embedded = encode(views.batch(indices, number)).cpu().numpy().astype(np.float16)
             if rows is None:
-                shape = (len(views), count, embedded.shape[1])
-                rows = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=shape)
+                rows = _create(part, (len(views), count, embedded.shape[1]))
             rows[start : start + BATCH, number] = embedded
             ticker.advance()
             if at % 50 == 49:
@@ -71,9 +73,31 @@ def build_store(
                 stopper.check()
     assert rows is not None
     rows.flush()
-    write_json(folder / DONE, {"shape": list(rows.shape), "views": count})
+    write_json(finished, {"shape": list(rows.shape), "views": count})
     marker.unlink(missing_ok=True)
     return TeacherStore(folder)
+
+
+def _open(path: Path, mode: Literal["r", "r+"]) -> np.ndarray | None:
+    """The stored array, or nothing if the file is missing or cut short."""
+    try:
+        return np.load(path, mmap_mode=mode)
+    except (OSError, ValueError):
+        return None
+
+
+def _create(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    """A new array with its space on disk taken at once: a mapped page without space would end the process unheard."""
+    try:
+        with disk_full_is_an_error(path.parent):
+            rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+            if hasattr(os, "posix_fallocate"):
+                with path.open("rb+") as handle:
+                    os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
+            return rows
+    except SpaceError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _flush(rows: np.ndarray, marker: Path, jobs: int) -> None:

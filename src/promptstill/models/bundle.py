@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from promptstill.artifacts import ClassVectors, read_json, sha256, write_atomic, write_json
@@ -51,7 +51,7 @@ class Scores(nn.Module):
 def save_bundle(student: Student, vectors: ClassVectors, training: dict[str, Any], folder: Path) -> None:
     """Write the bundle's files, weights first and the configuration that vouches for them last."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in student.state_dict().items()}
-    write_atomic(folder / "model.safetensors", lambda part: save_file(state, part))
+    write_atomic(folder / "model.safetensors", save(state))
     vectors.save(folder)
     architecture = asdict(student.architecture) | {"preprocess": student.architecture.preprocess.dump()}
     content = {

@@ -23,7 +23,7 @@ class VQGAN:
 
     def __init__(self, uri: str, model: Any, about: dict[str, Any]) -> None:
         self.uri, self.about = uri, about
-        self.model = model.eval().requires_grad_(False)
+        self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.codebook: Tensor = model.quantize.embedding.weight.detach()
         self.factor = 2 ** (len(model.config.block_out_channels) - 1)
 

@@ -38,12 +38,13 @@ class Student(nn.Module):
     def __init__(self, architecture: Architecture, backbone: nn.Module) -> None:
         super().__init__()
         self.architecture = architecture
-        self.backbone = backbone
+        self.backbone = backbone.to(memory_format=torch.channels_last)
         self.projector = make_projector(architecture.width, architecture.dim)
 
     def features(self, images: Tensor) -> Tensor:
         """The backbone's own features (B, width)."""
-        return self.backbone(normalize(images, self.architecture.preprocess))
+        pixels = normalize(images, self.architecture.preprocess)
+        return self.backbone(pixels.contiguous(memory_format=torch.channels_last))
 
     def embed(self, features: Tensor) -> Tensor:
         """Backbone features (B, width) -> unit embeddings (B, D)."""

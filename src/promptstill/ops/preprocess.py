@@ -44,8 +44,7 @@ def to_array(picture: Image.Image, pre: Preprocess) -> np.ndarray:
     if pre.resize_mode == "squash":
         resized = picture.resize((pre.size, pre.size), filter_)
     else:
-        ratio = pre.size / min(width, height)
-        wide, high = max(pre.size, int(width * ratio)), max(pre.size, int(height * ratio))
+        wide, high = (pre.size * side // min(width, height) for side in (width, height))
         left, top = round((wide - pre.size) / 2), round((high - pre.size) / 2)
         resized = picture.resize((wide, high), filter_).crop((left, top, left + pre.size, top + pre.size))
     return np.ascontiguousarray(np.asarray(resized, dtype=np.uint8).transpose(2, 0, 1))

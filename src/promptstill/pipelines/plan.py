@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from promptstill.data.images import open_images
+from promptstill.data.benchmarks import open_unlabeled
 from promptstill.data.templates import fill
 from promptstill.engine import stream
 from promptstill.models.clip import Clip, load_clip
 from promptstill.models.generator import load_generator
 from promptstill.models.student import Student, make_student
-from promptstill.pipelines.finish import open_benchmark
+from promptstill.pipelines.frame import open_benchmark
 from promptstill.settings import FromImages, FromNames, RunSettings
 from promptstill.stages.synthesize import Painter, encode_png
 
@@ -32,7 +32,7 @@ class Need:
 
 def plan_from_images(settings: FromImages) -> list[Need]:
     """Needs of a from-images run; reads a few of the images and times a few steps."""
-    images = open_images(settings.images, limit=settings.limit)
+    images = open_unlabeled(settings.images, settings.limit)
     reading = _seconds(lambda: [images.read(i) for i in range(min(PROBE, len(images)))]) / min(PROBE, len(images))
     index = Need("3-images", len(images), reading * len(images), 3e-4 * len(images))
     return _plan(settings, index, lambda _: index)
@@ -61,8 +61,10 @@ def _plan(settings: RunSettings, first: Need, third: Callable[[Clip], Need]) -> 
     size = 8e-6 * sum(p.numel() for p in student.parameters()) + 2e-6 * count * distill.views * teacher.dim
     needs = [vectors, *([first] if first.stage == "2-prompts" else []), third(teacher)]
     needs.append(Need("4-student", count, learning, size))
-    benchmark = open_benchmark(settings.benchmark, settings.classes)
-    tests = sum(len(d.labels) for d in benchmark.restrict(settings.classes).domains.values()) if benchmark else 0
+    scored = (
+        open_benchmark(settings.benchmark, settings.classes).restrict(settings.classes) if settings.benchmark else None
+    )
+    tests = sum(len(domain.labels) for domain in scored.domains.values()) if scored else 0
     return [*needs, Need("5-report", tests, 3 + tests * 1.5 * embedding, 0.1)]
 
 

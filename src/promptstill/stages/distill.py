@@ -16,6 +16,7 @@ from promptstill.data.images import Images
 from promptstill.data.teacher_store import TeacherStore, build_store, store_key
 from promptstill.data.views import Views
 from promptstill.engine import Stopper, progress, stream, stream_seed
+from promptstill.errors import DataError
 from promptstill.models.bundle import save_bundle
 from promptstill.models.clip import Clip
 from promptstill.models.student import Student
@@ -46,7 +47,13 @@ def prepare(
     folder: Path,
     stopper: Stopper,
 ) -> Lesson:
-    """Build the teacher store of the images (or find it in ``folder``), and the student's view of the same crops."""
+    """Build the teacher store of the images (or find it in ``folder``), and the student's view of the same crops.
+
+    Raises:
+        DataError: there is only one image; the projector's BatchNorm needs two.
+    """
+    if len(images) < 2:
+        raise DataError("one image is too few to learn from; give at least two")
 
     def views(size: int, interpolation: str) -> Views:
         return Views(images, seed, settings.crop, settings.flip, size, interpolation)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from promptstill.data.images import decode
+from promptstill.data.decode import decode
 from promptstill.errors import DataError, UsageError
 from promptstill.models.bundle import Bundle, load_bundle
 from promptstill.ops.preprocess import to_array, to_unit

@@ -1,0 +1,50 @@
+"""Both pipelines with the embedded models: from-images over seeds, from-names with the plain prompt.
+
+    python benchmarks/main_job.py [--seeds 3] [--work FOLDER]
+"""
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from record import record
+
+import promptstill
+from promptstill.data.benchmarks import load_benchmark
+
+
+def summary(reports: list[Any]) -> dict[str, Any]:
+    """Means over runs of the mean over domains, teacher and student, with the spread and the time."""
+    means = [report.content["evaluation"]["mean"] for report in reports]
+    students = [row["student"] for row in means]
+    return {
+        "teacher": round(means[0]["teacher"], 2),
+        "student": round(statistics.fmean(students), 2),
+        "student_each": [round(value, 2) for value in students],
+        "gap": round(means[0]["teacher"] - statistics.fmean(students), 2),
+        "domains": reports[0].content["evaluation"]["domains"],
+        "chance": reports[0].content["evaluation"]["chance"],
+        "seconds": {name: notes["seconds"] for name, notes in reports[0].content["stages"].items()},
+        "recognised_by_teacher": reports[0].content["stages"]["3-images"].get("recognised_by_teacher"),
+    }
+
+
+def main() -> None:
+    """Run, measure and record."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--work", type=Path, default=None, help="keep the runs here")
+    given = parser.parse_args()
+    work = given.work or Path(tempfile.mkdtemp())
+    classes = load_benchmark("pictograms").classes
+    common = {"classes": classes, "benchmark": "pictograms"}
+    seeds = range(given.seeds)
+    images = [promptstill.from_images("pictograms", out=work / f"images-{s}", seed=s, **common) for s in seeds]
+    names = [promptstill.from_names(out=work / f"names-{s}", seed=s, **common) for s in range(1)]
+    record("main_job", {"from-images": summary(images), "from-names": summary(names), "seeds": list(seeds)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""What both stories share: the cast (teacher, student, benchmark), and the stages that do not differ."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from promptstill.artifacts import ClassVectors, Report, Run, write_json
+from promptstill.data.benchmarks import Benchmark, load_benchmark
+from promptstill.data.images import Images
+from promptstill.engine import Stopper, make_fabric, stream_seed
+from promptstill.models.bundle import Bundle, load_bundle
+from promptstill.models.clip import Clip, load_clip
+from promptstill.models.student import Student, make_student
+from promptstill.settings import Evaluate, RunSettings
+from promptstill.stages.distill import distill, prepare
+from promptstill.stages.evaluate import evaluate
+from promptstill.stages.report import make_report, write_card
+from promptstill.stages.teach import class_vectors
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An open run with everything loaded that can be refused, so that bad input is told before any long work."""
+
+    settings: RunSettings
+    run: Run
+    stopper: Stopper
+    fabric: Fabric
+    teacher: Clip
+    student: Student
+    benchmark: Benchmark | None
+
+    def teach(self) -> ClassVectors:
+        """``1-vectors``."""
+
+        def make(folder: Path) -> None:
+            class_vectors(self.teacher, self.settings.classes, self.settings.vectors).save(folder)
+
+        return self.run.once("1-vectors", make, ClassVectors.load)
+
+    def distill(self, images: Images, vectors: ClassVectors) -> Bundle:
+        """``4-student``: the one stage that learns, and it gets nothing that tells where the images came from."""
+
+        def make(folder: Path) -> dict[str, Any]:
+            store, seed = self.run.folder / "3-images" / "teacher-store", self.settings.seed
+            chosen = self.settings.distill
+            lesson = prepare(self.teacher, self.student, images, vectors, chosen, seed, store, self.stopper)
+            return distill(self.student, lesson, self.fabric, folder, self.stopper, self.run.metric)
+
+        return self.run.once("4-student", make, load_bundle)
+
+    def report(self, pipeline: str, bundle: Bundle, strictness: str) -> Report:
+        """``5-report``, and the bundle's model card."""
+
+        def make(folder: Path) -> None:
+            chosen = self.settings.evaluate
+            figures = evaluate(bundle, self.teacher, self.benchmark, chosen) if self.benchmark else None
+            settings = self.settings.model_dump(mode="json")
+            asked = {name: settings[name] for name in ("teacher", "student", "seed")}
+            asked |= {"pipeline": pipeline, "settings": settings, "strictness": strictness}
+            shipped = self.run.folder / "4-student"
+            report = make_report(bundle, self.teacher, figures, asked, self.run.notes(), shipped)
+            write_card(report, shipped)
+            report.save(folder)
+
+        return self.run.once("5-report", make, Report.load)
+
+
+@contextmanager
+def framed(settings: RunSettings) -> Generator[Frame]:
+    """Open, or continue, the run in ``settings.out`` with its cast."""
+    fabric = make_fabric(settings.device, settings.precision)
+    teacher = load_clip(settings.teacher).to(fabric.device)
+    draw = stream_seed(settings.seed, "student")
+    size, weights = settings.distill.image_size, settings.student_weights
+    student = make_student(settings.student, teacher.dim, teacher.preprocess, size, weights, draw)
+    benchmark = open_benchmark(settings.benchmark, settings.classes) if settings.benchmark else None
+    with Run.open(settings.out, settings) as run, Stopper().listening() as stopper:
+        yield Frame(settings, run, stopper, fabric, teacher, student, benchmark)
+
+
+def open_benchmark(uri: str, classes: Sequence[str]) -> Benchmark:
+    """A benchmark that has at least one of the classes."""
+    benchmark = load_benchmark(uri)
+    benchmark.restrict(classes)
+    return benchmark
+
+
+def evaluate_student(
+    student: str | Path, benchmark: str, teacher: str | None = None, json: Path | None = None
+) -> dict[str, Any]:
+    """Score a finished student, and its teacher, on a benchmark; optionally write the figures to a JSON file.
+
+    ``teacher`` is the one named in the bundle unless given.
+    """
+    bundle = load_bundle(Path(student))
+    scored = open_benchmark(benchmark, bundle.vectors.names)
+    figures = evaluate(bundle, load_clip(teacher or bundle.vectors.teacher), scored, Evaluate())
+    if json:
+        json.parent.mkdir(parents=True, exist_ok=True)
+        write_json(json, figures)
+    return figures
