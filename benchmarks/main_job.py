@@ -1,6 +1,6 @@
 """Both pipelines with the embedded models: from-images over seeds, from-names with the plain prompt.
 
-    python benchmarks/main_job.py [--seeds 3] [--work FOLDER]
+python benchmarks/main_job.py [--seeds 3] [--work FOLDER]
 """
 
 import argparse
@@ -9,10 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from record import record
-
 import promptstill
 from promptstill.data.benchmarks import load_benchmark
+from record import record
 
 
 def summary(reports: list[Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The embedded models on the embedded benchmark: zero-shot by domain, synonyms, reconstruction, sizes.
 
-    python benchmarks/nano.py
+python benchmarks/nano.py
 """
 
 import json
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from record import record
 
 from promptstill.artifacts import ClassVectors
 from promptstill.data.benchmarks import Benchmark, asset, load_benchmark
@@ -24,6 +23,7 @@ from promptstill.ops.preprocess import Preprocess, to_array, to_unit
 from promptstill.settings import Vectors
 from promptstill.stages.evaluate import predict
 from promptstill.stages.teach import class_vectors
+from record import record
 
 TEMPLATES = {"a photo of a {}.": Vectors(), "A {}": Vectors(templates=("A {}",))}
 

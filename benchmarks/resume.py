@@ -1,6 +1,6 @@
 """Kill -9 at random moments: a run that is killed and started again ends with the same bytes.
 
-    python benchmarks/resume.py [--kills 10] [--classes dog,house]
+python benchmarks/resume.py [--kills 10] [--classes dog,house]
 """
 
 import argparse
@@ -52,7 +52,12 @@ def main() -> None:
     if start(work / "killed", given.classes).wait():
         raise SystemExit("the killed run did not finish")
     whole, killed = digests(work / "whole"), digests(work / "killed")
-    figures = {"kills": given.kills - survived, "files": len(whole), "same": whole == killed, "seconds_undisturbed": round(seconds, 1)}
+    figures = {
+        "kills": given.kills - survived,
+        "files": len(whole),
+        "same": whole == killed,
+        "seconds_undisturbed": round(seconds, 1),
+    }
     record("resume", figures | {"seed": given.seed, "classes": given.classes})
 
 

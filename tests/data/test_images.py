@@ -434,9 +434,9 @@ def test_sources_go_through_pickle_and_threads(tmp_path: Path) -> None:
             assert list(pool.map(pickle.loads(pickle.dumps(images)).data, list(range(6)) * 5)) == data * 5
 
 
-def test_limit_keeps_the_first(tmp_path: Path) -> None:
+def test_limit_spreads_over_the_source(tmp_path: Path) -> None:
     write(tmp_path, {f"{n}.png": GOOD["a.png"]() for n in range(12)})
-    assert open_images(tmp_path, limit=3).ids == ("0.png", "1.png", "2.png")
+    assert open_images(tmp_path, limit=3).ids == ("0.png", "4.png", "8.png")
     assert len(open_images(tmp_path, limit=99)) == 12
     with pytest.raises(UsageError, match="limit is 0"):
         open_images(tmp_path, limit=0)

@@ -72,7 +72,7 @@ def build_store(
                 _flush(rows, marker, at + 1)
                 stopper.check()
     assert rows is not None
-    rows.flush()
+    _flush(rows, marker, len(jobs))
     write_json(finished, {"shape": list(rows.shape), "views": count})
     marker.unlink(missing_ok=True)
     return TeacherStore(folder)

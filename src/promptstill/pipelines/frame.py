@@ -12,6 +12,7 @@ from promptstill.artifacts import ClassVectors, Report, Run, write_json
 from promptstill.data.benchmarks import Benchmark, load_benchmark
 from promptstill.data.images import Images
 from promptstill.engine import Stopper, make_fabric, stream_seed
+from promptstill.errors import UsageError
 from promptstill.models.bundle import Bundle, load_bundle
 from promptstill.models.clip import Clip, load_clip
 from promptstill.models.student import Student, make_student
@@ -97,6 +98,8 @@ def evaluate_student(
 
     ``teacher`` is the one named in the bundle unless given.
     """
+    if json and any(parent.exists() and not parent.is_dir() for parent in json.parents):
+        raise UsageError(f"cannot write {json}: {json.parent} is no folder; choose another file")
     bundle = load_bundle(Path(student))
     scored = open_benchmark(benchmark, bundle.vectors.names)
     figures = evaluate(bundle, load_clip(teacher or bundle.vectors.teacher), scored, Evaluate())

@@ -1,0 +1,103 @@
+"""Fill the tables of the documents from ``benchmarks/results/*.json``; with ``--check`` only compare.
+
+python benchmarks/tables.py [--check]
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = ("README.md", "docs/guide.md", "recipes/nano/RESULTS.md")
+MARK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def rows(head: list[str], body: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *body]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def main_job(figures: dict[str, Any]) -> str:
+    """Teacher and student of both pipelines by domain, and the time it took."""
+    images, names = figures["from-images"], figures["from-names"]
+    body = [
+        [
+            title,
+            f"{row['teacher']:.1f}",
+            f"{row['student']:.1f}",
+            f"{names['domains'][title]['student']:.1f}",
+            str(row["n"]),
+        ]
+        for title, row in images["domains"].items()
+    ]
+    each = ", ".join(f"{value:.1f}" for value in images["student_each"])
+    body.append(
+        [
+            "**mean**",
+            f"**{images['teacher']:.1f}**",
+            f"**{images['student']:.1f}** (seeds: {each})",
+            f"**{names['student']:.1f}**",
+            "",
+        ]
+    )
+    head = ["domain", "teacher (zero-shot)", "student, from images", "student, from names", "test images"]
+    spent = f"{sum(images['seconds'].values()):.0f} s from images, {sum(names['seconds'].values()):.0f} s from names"
+    return (
+        rows(head, body)
+        + f"\nChance is {images['chance']:.1f} %. Time on this table's machine: {spent}. Domains: seed 0.\n"
+    )
+
+
+def nano(figures: dict[str, Any]) -> str:
+    """Zero-shot accuracy of the embedded models, cost and size."""
+    body = []
+    for uri in ("nano", "nano-student"):
+        row, cost = figures[uri]["zero_shot"]["a photo of a {}."], figures[uri]["cost"]
+        worst = min(value for name, value in row.items() if name != "mean")
+        synonyms = " / ".join(f"{value:.1f}" for value in figures[uri]["synonyms"].values())
+        size = f"{figures['megabytes'][uri]:.1f} MB"
+        body.append([f"`{uri}`", f"{row['mean']:.1f}", f"{worst:.1f}", synonyms, f"{cost['macs'] / 1e6:.0f} M", size])
+    head = ["model", "zero-shot, mean over domains", "worst domain", "with synonyms", "image tower MACs", "size"]
+    picture = figures["nano-vqgan"]
+    share = f"{100 * picture['codes_used']:.0f} % of its codes in use"
+    return (
+        rows(head, body)
+        + f"\n`nano-vqgan` ({figures['megabytes']['nano-vqgan']:.1f} MB): {picture['psnr']:.1f} dB PSNR, {share}.\n"
+    )
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"main_job": main_job, "nano": nano}
+
+
+def fill(text: str) -> str:
+    """A document with every marked table made anew."""
+
+    def table(match: re.Match[str]) -> str:
+        path = ROOT / "benchmarks" / "results" / f"{match[2]}.json"
+        source = f"\n<sub>benchmarks/results/{path.name}</sub>\n"
+        return match[1] + TABLES[match[2]](json.loads(path.read_text(encoding="utf-8"))) + source + match[3]
+
+    return MARK.sub(table, text)
+
+
+def main() -> None:
+    """Write the documents, or check them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    for name in DOCUMENTS:
+        path = ROOT / name
+        old = path.read_text(encoding="utf-8") if path.is_file() else ""
+        new = fill(old)
+        if check and old != new:
+            raise SystemExit(f"{name} is not what benchmarks/results say; run python benchmarks/tables.py")
+        if old != new:
+            path.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
