@@ -84,10 +84,16 @@ def evaluate(
     benchmark: Annotated[str, typer.Option(help="pictograms | dir:PATH with DOMAIN/CLASS/*")] = "pictograms",
     teacher: Annotated[str | None, typer.Option(help="another teacher than the student's own")] = None,
     json: Annotated[Path | None, typer.Option(help="write the figures to this file")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=COMMON["dry_run"][2])] = False,
 ) -> None:
     """Score a student and its teacher on a benchmark."""
     from rich.console import Console
 
+    if dry_run:
+        from promptstill.pipelines import plan
+
+        plan.show(plan.plan_evaluate(student, benchmark, teacher))
+        return
     from promptstill.pipelines.frame import evaluate_student
     from promptstill.stages.report import accuracy_table
 

@@ -170,7 +170,9 @@ def open_images(source: str | Path, *, limit: int | None = None) -> Images:
     if not text.strip():
         raise UsageError("the image source is empty; give a folder, *.tar, *.parquet or hf:ORG/NAME")
     images = _open_hub(text) if text.startswith("hf:") else _open_local(Path(text).expanduser().absolute())
-    return images if limit is None or limit >= len(images) else subset(images, [i * len(images) // limit for i in range(limit)])
+    if limit is None or limit >= len(images):
+        return images
+    return subset(images, [i * len(images) // limit for i in range(limit)])
 
 
 def _package(name: str, source: str) -> Any:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from promptstill.data.benchmarks import open_unlabeled
 from promptstill.data.templates import fill
 from promptstill.engine import stream
+from promptstill.models.bundle import load_bundle
 from promptstill.models.clip import Clip, load_clip
 from promptstill.models.generator import load_generator
 from promptstill.models.student import Student, make_student
@@ -48,6 +50,15 @@ def plan_from_names(settings: FromNames) -> list[Need]:
         return Need("3-images", count, seconds * count, megabytes * count)
 
     return _plan(settings, Need("2-prompts", count, 0.1, 4e-3 * count), synthesis)
+
+
+def plan_evaluate(student: Path, benchmark: str, teacher: str | None = None) -> list[Need]:
+    """Needs of an evaluation."""
+    bundle = load_bundle(student)
+    scored = open_benchmark(benchmark, bundle.vectors.names).restrict(bundle.vectors.names)
+    tests = sum(len(domain.labels) for domain in scored.domains.values())
+    each = _probe_teacher(load_clip(teacher or bundle.vectors.teacher)) + _probe_student(bundle.student) / 3
+    return [Need("evaluate", tests, tests * each, 0.0)]
 
 
 def _plan(settings: RunSettings, first: Need, third: Callable[[Clip], Need]) -> list[Need]:
