@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_ARGS ?=
 
-DEMO_CLASSES ?= dog,cat,house,car,guitar,tree,fish,umbrella,clock,key
+DEMO_CLASSES ?= dog,cat,house,car,horse,tree,fish,umbrella,camera,bus
 DEMO_RUN := runs/demo
 DEMO ?= $(BIN)/promptstill from-names --classes "$(DEMO_CLASSES)" --out $(DEMO_RUN) --benchmark pictograms
 

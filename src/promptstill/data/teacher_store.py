@@ -81,8 +81,9 @@ def build_store(
 def _open(path: Path, mode: Literal["r", "r+"]) -> np.ndarray | None:
     """The stored array, or nothing if the file is missing or cut short."""
     try:
-        return np.load(path, mmap_mode=mode)
-    except (OSError, ValueError):
+        rows = np.load(path, mmap_mode="r")  # refuses a file that is too short, which "r+" would fill up with zeros
+        return rows if mode == "r" else np.load(path, mmap_mode=mode)
+    except (OSError, ValueError, EOFError):
         return None
 
 

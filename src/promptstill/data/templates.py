@@ -19,3 +19,39 @@ def fill(template: str, name: str) -> str:
 def fill_all(templates: Sequence[str], names: Sequence[str]) -> list[str]:
     """Every template with every name, name after name."""
     return [fill(template, name) for name in names for template in templates]
+
+
+def context_template(length: int) -> str:
+    """The text into which ``length`` learned tokens are put, in place of the words in front of the class name.
+
+    Up to four tokens replace the first words of ``a photo of a {}.``; more of them need a place holder each.
+    """
+    return "a photo of a {}." if length <= 4 else " ".join(["X"] * length) + " {}."
+
+
+def imagenet_templates(count: int = 80) -> tuple[str, ...]:
+    """OpenAI's 80 templates for ImageNet, in their order; of fewer, the plainest is put first.
+
+    With 60 these are the templates, in the order, that PromptSRC averages its frozen class vectors over.
+    """
+    from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+    every = tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
+    if count >= len(every):
+        return every
+    first = every[:count]
+    return (PLAIN, *(template for template in first if template != PLAIN))[:count]
+
+
+PLAIN = "a photo of a {}."
+
+# What CoOp and its followers ask CLIP about each data set without learning; others get the plain one.
+DATASET_TEMPLATES = {
+    "OxfordPets": "a photo of a {}, a type of pet.",
+    "OxfordFlowers": "a photo of a {}, a type of flower.",
+    "FGVCAircraft": "a photo of a {}, a type of aircraft.",
+    "DescribableTextures": "{} texture.",
+    "EuroSAT": "a centered satellite photo of {}.",
+    "Food101": "a photo of {}, a type of food.",
+    "UCF101": "a photo of a person doing {}.",
+}

@@ -75,6 +75,8 @@ def load_bundle(folder: Path) -> Bundle:
     if not (folder / "config.json").is_file() or not (folder / "vectors.json").is_file():
         raise DataError(f"{folder} is no student: it has no config.json and vectors.json; give RUN or RUN/4-student")
     config = read_json(folder / "config.json")
+    if not isinstance(config, dict) or "architecture" not in config:
+        raise DataError(f"{folder} is no student: its config.json is of another kind; give RUN or RUN/4-student")
     if config.get("format") != FORMAT:
         raise DataError(f"{folder} is no student of this version (format {config.get('format')!r}, wanted {FORMAT})")
     for name, digest in config["sha256"].items():

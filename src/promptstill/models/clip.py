@@ -35,9 +35,11 @@ class Clip:
         self.uri, self.model, self.tokenizer, self.config = uri, model.eval().requires_grad_(False), tokenizer, config
         self.visual.to(memory_format=torch.channels_last)  # convolutional towers run twice as fast on a CPU
         content = open_clip.get_model_preprocess_cfg(model)
-        size = content["size"]
+        sides = {content["size"]} if isinstance(content["size"], int) else set(content["size"])
+        if len(sides) > 1:
+            raise UsageError(f"{uri} preprocesses to {content['size']} pixels; only square inputs can be used")
         self.preprocess = Preprocess(
-            size=int(size if isinstance(size, int) else size[-1]),
+            size=int(sides.pop()),
             mean=tuple(content["mean"]),
             std=tuple(content["std"]),
             interpolation=content.get("interpolation") or "bicubic",
@@ -117,7 +119,7 @@ def load_clip(uri: str) -> Clip:
             warnings.simplefilter("ignore")
             model = open_clip.create_model(source.name, pretrained=source.tag, force_quick_gelu=source.quick_gelu)
             tokenizer = open_clip.get_tokenizer(source.name)
-    except (OSError, RuntimeError, ValueError, KeyError, FileNotFoundError) as error:
+    except Exception as error:  # open_clip fails in many ways on a foreign directory, torch and safetensors in their own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise MissingError(f"cannot load {uri!r}: {reason}; check the name, the files or the network") from None
     config = _config(source)

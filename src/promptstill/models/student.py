@@ -95,7 +95,11 @@ def _timm(uri: str, dim: int, like: Preprocess, size: int | None) -> tuple[Archi
     if not timm.is_model(arch):
         near = difflib.get_close_matches(arch, timm.list_models(), n=1)
         raise UsageError(f"unknown timm model {arch!r}" + (f" (did you mean timm:{near[0]}?)" if near else ""))
-    config = timm.get_pretrained_cfg(name) if tag else None
+    try:
+        config = timm.get_pretrained_cfg(name) if tag else None
+    except RuntimeError:
+        tags = ", ".join(model.partition(".")[2] for model in timm.list_pretrained(arch + ".*"))
+        raise UsageError(f"timm has no weights {tag!r} for {arch}; choose one of {tags or 'none'}") from None
     pre = Preprocess(size or like.size, like.mean, like.std)
     if config:
         pre = Preprocess(size or config.input_size[-1], config.mean, config.std, config.interpolation)
@@ -131,9 +135,10 @@ def _load_backbone(backbone: nn.Module, path: Path) -> None:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
+        missing, _ = backbone.load_state_dict(state, strict=False)
     except Exception as error:  # every reader fails in its own way on a foreign file
-        raise MissingError(f"cannot read {path}: {str(error).splitlines()[0]}; give a plain state dict") from None
-    missing, _ = backbone.load_state_dict(state, strict=False)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".:")
+        raise MissingError(f"cannot read {path} ({reason}); give a plain state dict of this very model") from None
     if missing:
         raise MissingError(
             f"{path} lacks {len(missing)} tensors of the student, first {missing[0]!r}; is it another model?"

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from promptstill.errors import UsageError
+
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -25,6 +27,17 @@ class Preprocess:
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     interpolation: str = "bicubic"
     resize_mode: str = "shortest"  # shortest side + centre crop | squash
+
+    def __post_init__(self) -> None:
+        """Refuse what :func:`to_array` cannot do.
+
+        Raises:
+            UsageError: an interpolation or resize mode that we do not have.
+        """
+        for name, known in (("interpolation", FILTERS), ("resize_mode", ("shortest", "squash"))):
+            if getattr(self, name) not in known:
+                value, shown = getattr(self, name), ", ".join(known)
+                raise UsageError(f"preprocessing with {name} {value!r} cannot be done; use a model with one of {shown}")
 
     @classmethod
     def load(cls, content: dict[str, Any]) -> Self:

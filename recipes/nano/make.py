@@ -1,0 +1,56 @@
+"""The whole recipe in one command: fetch, render, split, train, put in place, measure.
+
+    python recipes/nano/make.py [WORK]        WORK is build/nano unless given; run it in the background, it takes hours
+
+Every step skips what is done and goes on where it stopped, so the same command continues after an interruption.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+ASSETS = ROOT / "src" / "promptstill" / "assets"
+
+STEPS = {
+    "icons": ["icons.py"],  # fetch and render: 4 minutes on two cores
+    "pictograms": ["pictograms.py"],  # the benchmark, from held-out sets
+    "text": ["text.py"],  # sentence encoder's space, bank, text tower
+    "towers": ["towers.py"],  # teacher and student image towers
+    "vqgan": ["vqgan.py"],  # the generator
+}
+
+
+def run(script: list[str], work: Path) -> None:
+    """One step in a process of its own, so that its memory is given back."""
+    print("==", *script, flush=True)
+    name, *arguments = script
+    subprocess.run([sys.executable, str(HERE / name), str(work), *arguments], check=True, cwd=HERE)
+
+
+def install(work: Path) -> None:
+    """Copy what was made into the package."""
+    for name in ("nano", "nano-student", "nano-vqgan"):
+        shutil.copytree(work / "assets" / name, ASSETS / name, dirs_exist_ok=True)
+    (ASSETS / "pictograms").mkdir(exist_ok=True)
+    for name in ("pictograms.json", "test.parquet", "train.parquet"):
+        shutil.copy(work / "pictograms" / name, ASSETS / "pictograms" / name)
+    notice = [sys.executable, str(HERE / "notice.py"), str(work), str(ROOT / "NOTICE-ICONS.md")]
+    subprocess.run(notice, check=True, cwd=HERE)
+
+
+def main() -> None:
+    """Go through all steps."""
+    work = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build" / "nano").resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    for script in STEPS.values():
+        run(script, work)
+    run(["towers.py", "--export"], work)
+    install(work)
+    run(["measure.py"], work)
+
+
+if __name__ == "__main__":
+    main()
