@@ -22,10 +22,11 @@ settings.register_profile("promptstill", derandomize=True, deadline=None, databa
 settings.load_profile("promptstill")
 
 import torch  # noqa: E402  (they read the environment)
-from tiny import make_benchmark, make_clip, make_pictures, make_vqgan  # noqa: E402
 
 from promptstill.models.clip import Clip, load_clip  # noqa: E402
 from promptstill.models.generator import VQGAN, load_generator  # noqa: E402
+from runs import Models  # noqa: E402
+from tiny import make_benchmark, make_clip, make_pictures, make_vqgan  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -43,7 +44,7 @@ def no_network() -> Iterator[None]:
         yield
 
 
-# ---------------------------------------------------------------------------------- tiny models, made once for all tests
+# --------------------------------------------------------------------------------- tiny models, made once for all tests
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -80,3 +81,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bench_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_benchmark(tmp_path_factory.mktemp("data") / "bench", ("dog", "cat", "hot_air balloon"))
+
+
+@pytest.fixture(scope="session")
+def models(clip_dir: Path, vqgan_dir: Path, pictures: Path, bench_dir: Path) -> Models:
+    return Models(clip_dir, vqgan_dir, pictures, bench_dir)
