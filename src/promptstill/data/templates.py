@@ -21,31 +21,9 @@ def fill_all(templates: Sequence[str], names: Sequence[str]) -> list[str]:
     return [fill(template, name) for name in names for template in templates]
 
 
-def context_template(length: int) -> str:
-    """The text into which ``length`` learned tokens are put, in place of the words in front of the class name.
-
-    Up to four tokens replace the first words of ``a photo of a {}.``; more of them need a place holder each.
-    """
-    return "a photo of a {}." if length <= 4 else " ".join(["X"] * length) + " {}."
-
-
-def imagenet_templates(count: int = 80) -> tuple[str, ...]:
-    """OpenAI's 80 templates for ImageNet, in their order; of fewer, the plainest is put first.
-
-    With 60 these are the templates, in the order, that PromptSRC averages its frozen class vectors over.
-    """
-    from open_clip import OPENAI_IMAGENET_TEMPLATES
-
-    every = tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
-    if count >= len(every):
-        return every
-    first = every[:count]
-    return (PLAIN, *(template for template in first if template != PLAIN))[:count]
-
-
 PLAIN = "a photo of a {}."
 
-# What CoOp and its followers ask CLIP about each data set without learning; others get the plain one.
+# What CoOp and its followers ask CLIP about a data set without learning; the others get the plain one.
 DATASET_TEMPLATES = {
     "OxfordPets": "a photo of a {}, a type of pet.",
     "OxfordFlowers": "a photo of a {}, a type of flower.",
@@ -55,3 +33,24 @@ DATASET_TEMPLATES = {
     "Food101": "a photo of {}, a type of food.",
     "UCF101": "a photo of a person doing {}.",
 }
+
+
+def context_template(length: int) -> str:
+    """The text into which ``length`` learned tokens are put, in place of the words in front of the class name.
+
+    Up to four tokens take the place of the first words of ``a photo of a {}.``; more need a place holder each.
+    """
+    return PLAIN if length <= 4 else " ".join(["X"] * length) + " {}."
+
+
+def imagenet_templates(count: int = 80) -> tuple[str, ...]:
+    """OpenAI's 80 templates for ImageNet in their order; the first ``count`` of them with the plainest put in front.
+
+    The 60 are those that PromptSRC averages its frozen class vectors over, in its order.
+    """
+    from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+    every = tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
+    if count >= len(every):
+        return every
+    return (PLAIN, *(template for template in every[:count] if template != PLAIN))[:count]

@@ -119,7 +119,7 @@ def load_clip(uri: str) -> Clip:
             warnings.simplefilter("ignore")
             model = open_clip.create_model(source.name, pretrained=source.tag, force_quick_gelu=source.quick_gelu)
             tokenizer = open_clip.get_tokenizer(source.name)
-    except Exception as error:  # open_clip fails in many ways on a foreign directory, torch and safetensors in their own
+    except Exception as error:  # open_clip, torch and safetensors each fail in their own ways on foreign files
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise MissingError(f"cannot load {uri!r}: {reason}; check the name, the files or the network") from None
     config = _config(source)

@@ -98,8 +98,8 @@ def evaluate_student(
 
     ``teacher`` is the one named in the bundle unless given.
     """
-    if json and any(parent.exists() and not parent.is_dir() for parent in json.parents):
-        raise UsageError(f"cannot write {json}: {json.parent} is no folder; choose another file")
+    if json and (json.is_dir() or any(parent.is_file() for parent in json.parents)):
+        raise UsageError(f"cannot write {json}: a file must stand in a folder; choose another place")
     bundle = load_bundle(Path(student))
     scored = open_benchmark(benchmark, bundle.vectors.names)
     figures = evaluate(bundle, load_clip(teacher or bundle.vectors.teacher), scored, Evaluate())

@@ -48,7 +48,7 @@ class Classifier:
 
     def predict(self, images: Sequence[Any], top: int = 5) -> list[list[Prediction]]:
         """The ``top`` classes of each image, best first."""
-        if isinstance(images, str | Path | bytes | Image.Image):
+        if isinstance(images, str | Path | bytes | Image.Image) or getattr(images, "ndim", 4) == 3:
             images = [images]
         best = np.argsort(-(scores := self.predict_proba(images)), axis=1, kind="stable")[:, :top]
         return [
@@ -67,13 +67,13 @@ def as_picture(image: object) -> Image.Image:
             return decode(Path(image).read_bytes(), str(image))
         except OSError as error:
             raise DataError(f"cannot read {image}: {error.strerror}; check the path") from None
-    if isinstance(image, Tensor):
-        image = (image.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1] == 3:
-        return Image.fromarray(image)
-    raise UsageError(
-        f"{type(image).__name__} is no picture; give a path, bytes, PIL, (H, W, 3) uint8 or (3, H, W) in [0, 1]"
-    )
+    pixels = image
+    if isinstance(image, Tensor) and image.ndim == 3 and image.is_floating_point() and image.isfinite().all():
+        pixels = (image.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.shape[2:] == (3,) and pixels.size:
+        return Image.fromarray(pixels)
+    kind = f"{type(image).__name__} {tuple(getattr(image, 'shape', ()))}".removesuffix(" ()")
+    raise UsageError(f"{kind} is no picture; give a path, bytes, PIL, (H, W, 3) uint8 or (3, H, W) floats in [0, 1]")
 
 
 def load(student: str | Path) -> Classifier:
