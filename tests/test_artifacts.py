@@ -209,7 +209,7 @@ def test_altered_class_vectors_are_refused(tmp_path: Path, damage: str) -> None:
 
 
 def test_prompts_and_reports_come_back_the_same(tmp_path: Path) -> None:
-    prompts = Prompts(np.array([1, 0]), ("A cat", 'A "dog"\n'), np.eye(2, dtype=np.float32))
+    prompts = Prompts(np.array([1, 0]), ("A cat", 'A "dog"\n'), np.eye(2, dtype=np.float32), ({}, {"styles": ["oil"]}))
     prompts.save(tmp_path)
     again = Prompts.load(tmp_path)
     assert again.texts == prompts.texts

@@ -22,7 +22,13 @@ def make_clip(folder: Path, seed: int = 0) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = open_clip.CLIP(**CLIP_CONFIG)  # pyright: ignore[reportArgumentType]
-    preprocess = {"mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bicubic", "resize_mode": "shortest", "size": [32, 32]}
+    preprocess = {
+        "mean": [0.5] * 3,
+        "std": [0.25] * 3,
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+        "size": [32, 32],
+    }
     config = {"model_cfg": CLIP_CONFIG, "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
@@ -59,7 +65,9 @@ def make_pictures(folder: Path, count: int, seed: int = 0) -> Path:
     return folder
 
 
-def make_benchmark(folder: Path, classes: tuple[str, ...], domains: tuple[str, ...] = ("ink", "paint"), each: int = 3) -> Path:
+def make_benchmark(
+    folder: Path, classes: tuple[str, ...], domains: tuple[str, ...] = ("ink", "paint"), each: int = 3
+) -> Path:
     """A folder DOMAIN/CLASS/*.png of random pictures."""
     for d, domain in enumerate(domains):
         for c, name in enumerate(classes):

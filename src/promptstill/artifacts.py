@@ -248,17 +248,22 @@ class ClassVectors:
 
 @dataclass(frozen=True)
 class Prompts:
-    """What steers each surrogate image: its class (N,), its text, and its unit-length text embedding (N, D)."""
+    """What steers each surrogate image: its class (N,), its text, and its unit-length text embedding (N, D).
+
+    ``details`` say what each was made of: mixed styles and shares, or the length of its pseudo-word.
+    """
 
     labels: np.ndarray
     texts: tuple[str, ...]
     embeddings: np.ndarray
+    details: tuple[dict[str, Any], ...]
 
     def save(self, folder: Path) -> None:
         """Write ``prompts.safetensors`` and ``prompts.jsonl`` (one line a prompt, to read)."""
         from safetensors.numpy import save
 
-        lines = (json.dumps({"class": int(c), "text": t}) for c, t in zip(self.labels, self.texts, strict=True))
+        columns = zip(self.labels, self.texts, self.details, strict=True)
+        lines = (json.dumps({"class": int(label), "text": text} | made) for label, text, made in columns)
         write_atomic(folder / "prompts.jsonl", "".join(line + "\n" for line in lines))
         arrays = {"labels": self.labels.astype(np.int64), "embeddings": self.embeddings.astype(np.float32)}
         write_atomic(folder / "prompts.safetensors", save(arrays))
@@ -269,8 +274,9 @@ class Prompts:
         from safetensors.numpy import load_file
 
         arrays = load_file(folder / "prompts.safetensors")
-        rows = (folder / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
-        return cls(arrays["labels"], tuple(json.loads(row)["text"] for row in rows), arrays["embeddings"])
+        rows = [json.loads(row) for row in (folder / "prompts.jsonl").read_text(encoding="utf-8").splitlines()]
+        details = tuple({k: v for k, v in row.items() if k not in ("class", "text")} for row in rows)
+        return cls(arrays["labels"], tuple(row["text"] for row in rows), arrays["embeddings"], details)
 
 
 @dataclass(frozen=True)

@@ -76,11 +76,42 @@ class Vectors(Settings):
     )
 
 
+class Contrast(Settings):
+    """How pseudo-words are pushed apart; read by the strategy contrastive."""
+
+    steps: int = Field(default=100, ge=1, description="descent steps of each batch")
+    lr: float = Field(default=0.1, gt=0, description="Adam's learning rate on the pseudo-words")
+    batch_size: int = Field(default=256, ge=1, description="prompts pushed together")
+    tau: float = Field(default=0.1, gt=0, description="temperature of the contrastive loss")
+    bank: int = Field(default=40960, ge=0, description="most past prompts kept as negatives, first in first out")
+    negatives: int = Field(default=2048, ge=0, description="past prompts drawn for each step")
+    in_batch: Literal["attached", "detached", "none"] = Field(
+        default="attached", description="the batch's other prompts as negatives, with or without gradient through them"
+    )
+    within_class: bool = Field(default=False, description="only prompts of the same class are negatives")
+    include_positive: bool = Field(default=False, description="count the positive in the loss's sum (InfoNCE)")
+    positive: Literal["shuffle", "substitute"] = Field(
+        default="shuffle", description="the positive's template: its letters shuffled, or some replaced"
+    )
+    substitutions: int = Field(default=3, ge=1, description="letters that substitute replaces")
+    stop_gradient: bool = Field(default=False, description="no gradient through the positive")
+    anchor: float = Field(default=1.0, ge=0, description="weight of the cross-entropy that keeps the class; paper: 0")
+    schedule: Literal["batch", "joint"] = Field(
+        default="batch", description="batch: all steps of one batch, then the next; joint: one step of each, in rounds"
+    )
+
+
 class Diversify(Settings):
     """What steers each surrogate image; read by ``stages.diversify``."""
 
-    strategy: Literal["baseline"] = Field(default="baseline", description="baseline: 'A [CLS]' for every image")
+    strategy: Literal["baseline", "mix", "random", "contrastive"] = Field(
+        default="baseline", description="'A [CLS]' for all | two styles mixed | drawn pseudo-words | these pushed apart"
+    )
     images_per_class: int = Field(default=24, ge=1, description="surrogate images for each class")
+    template: Template = Field(default="{} in the style of", description="the words before a style")
+    styles: str = Field(default="paper", description="paper (86) | strict (none that names a test domain) | FILE.txt")
+    spread: float = Field(default=10.0, ge=0, description="e of eq. 10: how far pseudo-words are drawn from the mean")
+    contrast: Contrast = Contrast()
 
 
 class Synthesize(Settings):
@@ -149,7 +180,9 @@ class FromImages(RunSettings):
 class FromNames(RunSettings):
     """Class names alone -> student (DFKD-VLFM)."""
 
-    generator: str = Field(default="nano-vqgan", description="nano-vqgan | dir:PATH of a diffusers VQModel")
+    generator: str = Field(
+        default="nano-vqgan", description="nano-vqgan | dir:PATH of a diffusers VQModel | taming:FILE.ckpt"
+    )
     vectors: Vectors = Vectors(templates=("A {}",))
     diversify: Diversify = Diversify()
     synthesize: Synthesize = Synthesize()

@@ -80,3 +80,12 @@ def test_a_generator_without_sound_files_is_refused(vqgan_dir: Path, tmp_path: P
     with pytest.raises(MissingError, match="vqgan") as caught:
         load_generator(f"dir:{folder}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_published_checkpoint_is_a_generator(tmp_path: Path) -> None:
+    for suffix in ("ckpt", "yaml"):
+        shutil.copy(Path(__file__).parents[1] / "golden" / "vqgan" / f"model.{suffix}", tmp_path)
+    generator = load_generator(f"taming:{tmp_path / 'model.ckpt'}")
+    again = load_generator(f"dir:{tmp_path / 'model-diffusers'}")
+    assert generator.hash == again.hash
+    assert generator.image_size == 16

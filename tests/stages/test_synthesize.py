@@ -30,7 +30,7 @@ def painter(clip: Clip, vqgan: VQGAN, *, seed: int = 0, **settings: Any) -> Pain
 
 
 def prompts(clip: Clip, each: int = 2) -> Prompts:
-    return diversify(clip, CLASSES, Diversify(images_per_class=each))
+    return diversify(clip, CLASSES, Diversify(images_per_class=each), 0, Stopper()).prompts
 
 
 def painted(artist: Painter, asked: Prompts, rows: range) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,6 +1,7 @@
 """Image generators for guided synthesis: a latent in, an image out.
 
-URIs: ``nano-vqgan`` (embedded) and ``dir:PATH`` of a diffusers ``VQModel``.
+URIs: ``nano-vqgan`` (embedded), ``dir:PATH`` of a diffusers ``VQModel``, and ``taming:PATH.ckpt``, a published
+taming-transformers checkpoint with its yaml beside it, which is converted once.
 """
 
 import json
@@ -14,6 +15,7 @@ from torch import Generator as Stream
 from torch import Tensor
 
 from promptstill.errors import MissingError, UsageError
+from promptstill.models.taming import import_taming
 from promptstill.ops.guidance import project, straight_through
 from promptstill.ops.hashing import state_hash
 
@@ -75,8 +77,13 @@ def load_generator(uri: str) -> VQGAN:
         folder = Path(str(files("promptstill.assets") / uri))
     elif kind == "dir" and rest:
         folder = Path(rest)
+    elif kind == "taming" and rest:
+        path = Path(rest)
+        folder = import_taming(path, path.with_suffix(".yaml"), path.with_name(f"{path.stem}-diffusers"))
     else:
-        raise UsageError(f"unknown generator {uri!r}; use nano-vqgan or dir:PATH of a diffusers VQModel")
+        raise UsageError(
+            f"unknown generator {uri!r}; use nano-vqgan, dir:PATH of a diffusers VQModel or taming:FILE.ckpt"
+        )
     if not (folder / "config.json").is_file() or not (folder / "diffusion_pytorch_model.safetensors").is_file():
         wanted = "config.json and diffusion_pytorch_model.safetensors"
         raise MissingError(f"{uri!r} is no diffusers VQModel directory: {folder} lacks {wanted}")

@@ -30,7 +30,11 @@ def catalogue() -> dict[str, dict[str, str]]:
             "timm:ARCH": "any timm model, random weights (or --student-weights FILE)",
             "timm:ARCH.TAG": "with the hub's weights, e.g. timm:resnet18.a1_in1k",
         },
-        "generators": {"nano-vqgan": "embedded, 64 px", "dir:PATH": "a diffusers VQModel directory"},
+        "generators": {
+            "nano-vqgan": "embedded, 64 px",
+            "dir:PATH": "a diffusers VQModel directory",
+            "taming:FILE.ckpt": "a published taming-transformers checkpoint, its yaml beside it",
+        },
         "benchmarks": {"pictograms": "embedded icons by style", "dir:PATH": "a folder DOMAIN/CLASS/*"},
         "presets": {name: ", ".join(rows) for name, rows in PRESETS.items()},
     }

@@ -40,8 +40,11 @@ def run(settings: FromNames) -> Report:
     with framed(settings) as frame:
         generator.to(frame.fabric.device)
 
-        def write_prompts(folder: Path) -> None:
-            diversify(frame.teacher, settings.classes, settings.diversify).save(folder)
+        def write_prompts(folder: Path) -> dict[str, Any]:
+            chosen, names = settings.diversify, settings.classes
+            made = diversify(frame.teacher, names, chosen, settings.seed, frame.stopper)
+            made.prompts.save(folder)
+            return made.figures
 
         def paint_images(folder: Path) -> dict[str, Any]:
             painter = Painter(frame.teacher, generator, settings.synthesize, settings.seed)
