@@ -107,7 +107,7 @@ class Diversify(Settings):
     strategy: Literal["baseline", "mix", "random", "contrastive"] = Field(
         default="baseline", description="'A [CLS]' for all | two styles mixed | drawn pseudo-words | these pushed apart"
     )
-    images_per_class: int = Field(default=24, ge=1, description="surrogate images for each class")
+    images_per_class: int = Field(default=20, ge=1, description="surrogate images for each class")
     template: Template = Field(default="{} in the style of", description="the words before a style")
     styles: str = Field(default="paper", description="paper (86) | strict (none that names a test domain) | FILE.txt")
     spread: float = Field(default=10.0, ge=0, description="e of eq. 10: how far pseudo-words are drawn from the mean")
@@ -117,9 +117,9 @@ class Diversify(Settings):
 class Synthesize(Settings):
     """Guided synthesis; read by ``stages.synthesize``."""
 
-    steps: int = Field(default=60, ge=1, description="optimiser steps an image")
+    steps: int = Field(default=50, ge=1, description="optimiser steps an image")
     lr: float = Field(default=0.15, gt=0, description="Adam's learning rate on the latent")
-    cutouts: int = Field(default=3, ge=1, description="augmented cutouts an image and step")
+    cutouts: int = Field(default=2, ge=1, description="augmented cutouts an image and step")
     noise: float = Field(default=0.1, ge=0, description="most noise added to a cutout, uniform from 0")
     batch_size: int = Field(default=40, ge=1, description="images optimised together; also the size of a shard")
     image_size: int | None = Field(default=None, ge=8, description="side of the images; the generator's own by default")
