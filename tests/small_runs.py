@@ -96,7 +96,7 @@ def distilled(
     small: dict[str, Any] = {"epochs": 3, "views": 2, "batch_size": 4}
     chosen = Distill(**(small | settings))
     stopper = stopper or Stopper()
-    learner = make_student(student, clip.dim, clip.preprocess, None, None, seed=3)
+    learner = make_student(student, clip, None, None, seed=3)
     lesson = prepare(clip, learner, images, vectors_of(clip), chosen, 5, folder / "store", stopper)
     (folder / "student").mkdir(parents=True, exist_ok=True)
     distill(learner, lesson, make_fabric("cpu"), folder / "student", stopper, metric)

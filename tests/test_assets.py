@@ -49,7 +49,7 @@ def test_the_teacher_names_pictograms_far_above_chance(nano: Clip, pictograms: B
 
 
 def test_the_student_and_the_generator_load_like_any_other(nano: Clip) -> None:
-    student = make_student("nano-student", nano.dim, nano.preprocess, None, None, 0)
+    student = make_student("nano-student", nano, None, None, 0)
     size = student.architecture.preprocess.size
     assert student.eval()(torch.rand(1, 3, size, size)).shape == (1, nano.dim)
     teacher, own = (sum(p.numel() for p in module.parameters()) for module in (nano.visual, student))

@@ -35,8 +35,11 @@ SHADED_SETS = {"fluent-emoji", "fluent-color", "meteocons"}
 DUOTONE = re.compile(r"duotone|two-?tone|bulk|(^|-)duo(-|$)")
 SOLID = re.compile(r"(^|-)(fill|filled|solid|bold|sharp-fill)$")
 OUTLINE = re.compile(r"(^|-)(outline|outlined|line|linear|light|thin|stroke)$")
-AFFIXES = set("bold fill filled duotone outline outlined line linear light thin regular solid sharp rounded round twotone "
-              "two tone broken remix negative baseline 24px stroke duo poly free alt o f".split())  # fmt: skip
+AFFIXES = {
+    "bold", "fill", "filled", "duotone", "outline", "outlined", "line", "linear", "light", "thin", "regular",
+    "solid", "sharp", "rounded", "round", "twotone", "two", "tone", "broken", "remix", "negative", "baseline",
+    "24px", "stroke", "duo", "poly", "free", "alt", "o", "f",
+}  # fmt: skip
 SIZES = {"8", "10", "12", "16", "20", "24", "28", "32", "48"}
 SKIN = re.compile(r"skin-tone|-(medium-)?(light|dark)(-|$)|-medium(-|$)")
 WEIGHT_TWINS = re.compile(r"-(thin|light|bold)(-|$)")

@@ -5,6 +5,7 @@
 Every step skips what is done and goes on where it stopped, so the same command continues after an interruption.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -30,8 +31,16 @@ def run(script: list[str], work: Path) -> None:
     subprocess.run([sys.executable, str(HERE / name), str(work), *arguments], check=True, cwd=HERE)
 
 
+ABOUT = {
+    "image_size": 64,
+    "licence": "Apache-2.0",
+    "trained_on": "pictograms rendered from permissively licensed icon sets (NOTICE-ICONS.md), none of the benchmark's",
+}
+
+
 def install(work: Path) -> None:
     """Copy what was made into the package."""
+    (work / "assets" / "nano-vqgan" / "about.json").write_text(json.dumps(ABOUT, indent=2))
     for name in ("nano", "nano-student", "nano-vqgan"):
         shutil.copytree(work / "assets" / name, ASSETS / name, dirs_exist_ok=True)
     (ASSETS / "pictograms").mkdir(exist_ok=True)

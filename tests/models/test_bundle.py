@@ -17,7 +17,7 @@ FILES = {"model.safetensors", "config.json", "vectors.safetensors", "vectors.jso
 
 
 def saved(clip: Clip, uri: str, folder: Path) -> Student:
-    student = make_student(uri, clip.dim, clip.preprocess, None, None, 0)
+    student = make_student(uri, clip, None, None, 0)
     student.train()
     student(torch.rand(4, 3, 32, 32))  # statistics that are not those of the start
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ TIMM = ("timm:test_vit", "timm:test_byobnet", "timm:test_resnet")
 
 
 def student(uri: str, clip: Clip, *, size: int | None = None, weights: Path | None = None, seed: int = 0) -> Student:
-    return make_student(uri, clip.dim, clip.preprocess, size, weights, seed)
+    return make_student(uri, clip, size, weights, seed)
 
 
 def uris(clip_dir: Path) -> tuple[str, ...]:

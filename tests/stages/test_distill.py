@@ -36,7 +36,7 @@ def backbone(folder: Path) -> dict[str, Tensor]:
 
 def changed(clip: Clip, uri: str, folder: Path) -> set[str]:
     """The backbone's tensors that are no longer those of the start."""
-    start = make_student(uri, clip.dim, clip.preprocess, None, None, seed=3).state_dict()
+    start = make_student(uri, clip, None, None, seed=3).state_dict()
     return {name for name, tensor in backbone(folder).items() if not torch.equal(tensor, start[name])}
 
 

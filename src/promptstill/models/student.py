@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from promptstill.errors import MissingError, UsageError
-from promptstill.models.clip import image_tower, load_clip
+from promptstill.models.clip import Clip, image_tower, load_clip
 from promptstill.ops.preprocess import Preprocess, normalize
 
 
@@ -30,6 +30,7 @@ class Architecture:
     dim: int  # of the class vectors
     preprocess: Preprocess
     weights: str  # where the backbone's first weights came from
+    shares_space: bool = False  # the backbone embeds into the class vectors' space already
 
 
 class Student(nn.Module):
@@ -40,6 +41,9 @@ class Student(nn.Module):
         self.architecture = architecture
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.projector = make_projector(architecture.width, architecture.dim)
+        if architecture.shares_space:
+            nn.init.zeros_(self.projector[-1].weight)  # pyright: ignore[reportArgumentType]
+            nn.init.zeros_(self.projector[-1].bias)  # pyright: ignore[reportArgumentType]
 
     def features(self, images: Tensor) -> Tensor:
         """The backbone's own features (B, width)."""
@@ -47,8 +51,14 @@ class Student(nn.Module):
         return self.backbone(pixels.contiguous(memory_format=torch.channels_last))
 
     def embed(self, features: Tensor) -> Tensor:
-        """Backbone features (B, width) -> unit embeddings (B, D)."""
-        return F.normalize(self.projector(features).float(), dim=-1)
+        """Backbone features (B, width) -> unit embeddings (B, D).
+
+        A backbone that shares the teacher's text tower is there already: its projector starts at zero and is added.
+        """
+        projected = self.projector(features)
+        if self.architecture.shares_space:
+            projected = features + projected
+        return F.normalize(projected.float(), dim=-1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images to unit embeddings."""
@@ -60,14 +70,17 @@ def make_projector(width: int, dim: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, dim), nn.BatchNorm1d(dim), nn.ReLU(), nn.Linear(dim, dim))
 
 
-def make_student(uri: str, dim: int, like: Preprocess, size: int | None, weights: Path | None, seed: int) -> Student:
+def make_student(uri: str, teacher: Clip, size: int | None, weights: Path | None, seed: int) -> Student:
     """A student ready to learn: its backbone with the weights that ``uri`` means, its projector random from ``seed``.
 
-    ``like`` is the teacher's input, taken for timm students without published weights; ``size`` overrides the side.
+    The teacher gives the space, and its input to timm students without published weights; ``size`` overrides the side.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        architecture, backbone = _timm(uri, dim, like, size) if uri.startswith("timm:") else _clip(uri, dim, size)
+        if uri.startswith("timm:"):
+            architecture, backbone = _timm(uri, teacher.dim, teacher.preprocess, size)
+        else:
+            architecture, backbone = _clip(uri, teacher, size)
         if weights:
             _load_backbone(backbone, weights)
             architecture = replace(architecture, weights=f"file {weights.name}")
@@ -81,12 +94,25 @@ def rebuild(architecture: Architecture) -> Student:
     return Student(architecture, timm.create_model(**architecture.backbone, pretrained=False))
 
 
-def _clip(uri: str, dim: int, size: int | None) -> tuple[Architecture, nn.Module]:
+def _clip(uri: str, teacher: Clip, size: int | None) -> tuple[Architecture, nn.Module]:
     clip = load_clip(uri)
     if size and size != clip.preprocess.size:
         raise UsageError(f"{uri} takes {clip.preprocess.size} px images; leave distill.image_size unset")
     clip.visual.requires_grad_(True)
-    return Architecture(uri, "clip", clip.config, clip.dim, dim, clip.preprocess, f"those of {uri}"), clip.visual
+    facts = (clip.config, clip.dim, teacher.dim, clip.preprocess, f"those of {uri}", _same_texts(clip, teacher))
+    return Architecture(uri, "clip", *facts), clip.visual
+
+
+def _same_texts(first: Clip, second: Clip) -> bool:
+    """Whether two models have the same text tower, and so embed pictures into the same space."""
+    sides = [{k: v for k, v in clip.model.state_dict().items() if _of_text(k)} for clip in (first, second)]
+    return sides[0].keys() == sides[1].keys() and all(
+        torch.equal(v.cpu(), sides[1][k].cpu()) for k, v in sides[0].items()
+    )
+
+
+def _of_text(name: str) -> bool:
+    return not name.startswith(("visual.", "logit_"))
 
 
 def _timm(uri: str, dim: int, like: Preprocess, size: int | None) -> tuple[Architecture, nn.Module]:

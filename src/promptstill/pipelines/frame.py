@@ -78,7 +78,7 @@ def framed(settings: RunSettings) -> Generator[Frame]:
     teacher = load_clip(settings.teacher).to(fabric.device)
     draw = stream_seed(settings.seed, "student")
     size, weights = settings.distill.image_size, settings.student_weights
-    student = make_student(settings.student, teacher.dim, teacher.preprocess, size, weights, draw)
+    student = make_student(settings.student, teacher, size, weights, draw)
     benchmark = open_benchmark(settings.benchmark, settings.classes) if settings.benchmark else None
     with Run.open(settings.out, settings) as run, Stopper().listening() as stopper:
         yield Frame(settings, run, stopper, fabric, teacher, student, benchmark)

@@ -64,7 +64,7 @@ def plan_evaluate(student: Path, benchmark: str, teacher: str | None = None) -> 
 def _plan(settings: RunSettings, first: Need, third: Callable[[Clip], Need]) -> list[Need]:
     teacher = load_clip(settings.teacher)
     distill, count = settings.distill, first.images
-    student = make_student(settings.student, teacher.dim, teacher.preprocess, distill.image_size, None, settings.seed)
+    student = make_student(settings.student, teacher, distill.image_size, None, settings.seed)
     texts = [fill(template, name) for template in settings.vectors.templates for name in settings.classes]
     vectors = Need("1-vectors", 0, _seconds(lambda: teacher.embed_texts(texts[:PROBE])) * len(texts) / PROBE, 0.01)
     embedding = _probe_teacher(teacher)
