@@ -186,7 +186,7 @@ class FromNames(RunSettings):
     vectors: Vectors = Vectors(templates=("A {}",))
     diversify: Diversify = Diversify()
     synthesize: Synthesize = Synthesize()
-    distill: Distill = Distill(epochs=30, views=10)
+    distill: Distill = Distill(epochs=30, views=10, lr=3e-4, backbone_lr=0.03)  # surrogates spoil a backbone
 
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
