@@ -42,9 +42,15 @@ class SmallTokenizer:
         return compact
 
 
-def golden_clip(which: str = "student") -> Clip:
-    """The student or teacher CLIP of the golden files: 24 px, 32 wide, 16 dimensions a head, QuickGELU, no prompts."""
-    weights = f"weights_clip_{which}.safetensors"
+@cache
+def tokenizer(weights: str) -> SmallTokenizer:
+    """The tokenizer of a file's small vocabulary; made once, it takes a second."""
+    return SmallTokenizer(golden(weights)["vocab_ids"])
+
+
+def reference_clip(who: str) -> Clip:
+    """The CLIP of ``student`` or ``teacher``: 24 px, 32 wide, 16 dimensions a head, QuickGELU, a small vocabulary."""
+    weights = f"weights_clip_{who}.safetensors"
     with safe_open(FOLDER / weights, "pt") as file:
         size = json.loads(file.metadata()["config"])
     tensors = dict(golden(weights))
@@ -60,4 +66,4 @@ def golden_clip(which: str = "student") -> Clip:
     model.load_state_dict(tensors)
     mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
     open_clip.set_model_preprocess_cfg(model, {"size": size["image"], "mean": mean, "std": std})
-    return Clip("golden", model, SmallTokenizer(vocabulary), config | {"quick_gelu": True})
+    return Clip(f"golden {who}", model, tokenizer(weights), config | {"quick_gelu": True})

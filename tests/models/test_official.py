@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from golden_models import FOLDER, error, golden
-from golden_prompts import CLASSES, STUDENT, TEACHER, reference_clip, reference_projector, reference_prompts, tokens
+from golden_models import FOLDER, error, golden, reference_clip
+from golden_prompts import CLASSES, STUDENT, TEACHER, reference_projector, reference_prompts, tokens
 from promptstill.data.templates import context_template, fill_all
 from promptstill.errors import DataError, MissingError, UsageError
 from promptstill.models.official import (

@@ -16,13 +16,12 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer as TimmViT
 from torch import Tensor, nn
 
-from golden_models import error, golden
+from golden_models import error, golden, reference_clip
 from golden_prompts import (
     CLASSES,
     STUDENT,
     TEACHER,
     projector_state,
-    reference_clip,
     reference_projector,
     reference_prompts,
     tokens,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from golden_models import error, golden, golden_clip
+from golden_models import error, golden, reference_clip
 from promptstill.errors import DataError, UsageError
 from promptstill.models.clip import Clip
 from promptstill.models.text import PLACEHOLDER, TextTower
@@ -22,7 +22,7 @@ STYLED = [f"{word} in the style of {PLACEHOLDER}" for word in WORDS]
 
 @pytest.fixture(scope="module")
 def tower() -> TextTower:
-    return TextTower(golden_clip())
+    return TextTower(reference_clip("student"))
 
 
 @pytest.fixture(scope="module")

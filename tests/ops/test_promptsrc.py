@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from golden_models import error, golden
-from golden_prompts import CLASSES, TEACHER, reference_clip, reference_prompts
+from golden_models import error, golden, reference_clip
+from golden_prompts import CLASSES, TEACHER, reference_prompts
 from promptstill.data.templates import PLAIN, context_template, fill, imagenet_templates
 from promptstill.models.prompts import PromptedClip
 from promptstill.models.towers import encode_texts

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from golden_models import FOLDER, error, golden, golden_clip
+from golden_models import FOLDER, error, golden, reference_clip
 from promptstill.models.clip import Clip
 from promptstill.models.generator import VQGAN, load_generator
 from promptstill.models.taming import import_taming
@@ -37,7 +37,7 @@ def numbers(name: str) -> Tensor:
 
 @pytest.fixture(scope="module")
 def teacher() -> Clip:
-    return golden_clip()
+    return reference_clip("student")
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,9 @@ class Benchmark:
     base: tuple[str, ...] = ()
     novel: tuple[str, ...] = ()
 
+    def __len__(self) -> int:
+        return sum(len(domain.labels) for domain in self.domains.values())
+
     def restrict(self, names: Sequence[str]) -> "Benchmark":
         """The images of the given classes, labelled by their place in ``names``; matched by name, never by index.
 

@@ -59,7 +59,7 @@ class Frame:
 
         def make(folder: Path) -> None:
             chosen = self.settings.evaluate
-            figures = evaluate(bundle, self.teacher, self.benchmark, chosen) if self.benchmark else None
+            figures = evaluate(bundle, self.teacher, self.benchmark, chosen) if self.benchmark is not None else None
             settings = self.settings.model_dump(mode="json")
             asked = {name: settings[name] for name in ("teacher", "student", "seed")}
             asked |= {"pipeline": pipeline, "settings": settings, "strictness": strictness}
@@ -85,10 +85,8 @@ def framed(settings: RunSettings) -> Generator[Frame]:
 
 
 def open_benchmark(uri: str, classes: Sequence[str]) -> Benchmark:
-    """A benchmark that has at least one of the classes."""
-    benchmark = load_benchmark(uri)
-    benchmark.restrict(classes)
-    return benchmark
+    """The part of a benchmark that has these classes, refused if there is none."""
+    return load_benchmark(uri).restrict(classes)
 
 
 def evaluate_student(

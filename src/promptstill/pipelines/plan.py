@@ -55,8 +55,7 @@ def plan_from_names(settings: FromNames) -> list[Need]:
 def plan_evaluate(student: Path, benchmark: str, teacher: str | None = None) -> list[Need]:
     """Needs of an evaluation."""
     bundle = load_bundle(student)
-    scored = open_benchmark(benchmark, bundle.vectors.names).restrict(bundle.vectors.names)
-    tests = sum(len(domain.labels) for domain in scored.domains.values())
+    tests = len(open_benchmark(benchmark, bundle.vectors.names))
     each = _probe_teacher(load_clip(teacher or bundle.vectors.teacher)) + _probe_student(bundle.student) / 3
     return [Need("evaluate", tests, tests * each, 0.0)]
 
@@ -72,10 +71,7 @@ def _plan(settings: RunSettings, first: Need, third: Callable[[Clip], Need]) -> 
     size = 8e-6 * sum(p.numel() for p in student.parameters()) + 2e-6 * count * distill.views * teacher.dim
     needs = [vectors, *([first] if first.stage == "2-prompts" else []), third(teacher)]
     needs.append(Need("4-student", count, learning, size))
-    scored = (
-        open_benchmark(settings.benchmark, settings.classes).restrict(settings.classes) if settings.benchmark else None
-    )
-    tests = sum(len(domain.labels) for domain in scored.domains.values()) if scored else 0
+    tests = len(open_benchmark(settings.benchmark, settings.classes)) if settings.benchmark else 0
     return [*needs, Need("5-report", tests, 3 + tests * 1.5 * embedding, 0.1)]
 
 

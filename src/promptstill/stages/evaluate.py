@@ -30,7 +30,7 @@ def evaluate(bundle: Bundle, teacher: Clip | None, benchmark: Benchmark, setting
     student: tuple[Embed, Preprocess] = bundle.student.eval(), bundle.student.architecture.preprocess
     columns = {"student": student} | ({"teacher": (teacher.embed_images, teacher.preprocess)} if teacher else {})
     domains: dict[str, dict[str, Any]] = {}
-    with progress("evaluate", sum(len(d.labels) for d in scored.domains.values()) * len(columns)) as ticker:
+    with progress("evaluate", len(scored) * len(columns)) as ticker:
         for title, domain in scored.domains.items():
             labels, row = torch.tensor(domain.labels), {"n": len(domain.labels)}
             for who, (embed, pre) in columns.items():
