@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from main_job import DEMO
 from promptstill.artifacts import ClassVectors
 from promptstill.data.benchmarks import Benchmark, asset, load_benchmark
 from promptstill.models.clip import Clip, load_clip
@@ -76,6 +77,8 @@ def main() -> None:
         rows = {template: zero_shot(clip, benchmark, class_vectors(clip, benchmark.classes, settings))
                 for template, settings in TEMPLATES.items()}  # fmt: skip
         figures[uri] = {"zero_shot": rows, "synonyms": with_synonyms(clip, benchmark)}
+        ten = class_vectors(clip, DEMO, TEMPLATES["A {}"])
+        figures[uri]["demo_classes"] = zero_shot(clip, benchmark.restrict(DEMO), ten)
         figures[uri]["cost"] = cost(clip.visual, clip.preprocess.size)
     figures["nano-vqgan"] = reconstruction(load_generator("nano-vqgan"), benchmark)
     figures["images"] = len(benchmark)
