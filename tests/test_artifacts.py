@@ -21,8 +21,9 @@ from promptstill.artifacts import (
     write_atomic,
     write_json,
 )
+from promptstill.config import Settings, resolve
 from promptstill.errors import DataError, Interrupted, SpaceError, UsageError
-from promptstill.settings import FromNames, Settings, resolve
+from promptstill.settings import FromNames
 
 
 def settings(out: Path, **more: object) -> FromNames:

@@ -28,6 +28,7 @@ ORDER = (
     {"ops"},
     {"artifacts", "engine"},
     {"settings", "assets"},
+    {"config"},
     {"errors"},
 )
 RANK = {part: len(ORDER) - level for level, parts in enumerate(ORDER) for part in parts}

@@ -7,8 +7,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from promptstill.config import resolve
 from promptstill.errors import DataError, UsageError
-from promptstill.settings import PRESETS, Distill, FromImages, FromNames, preset, read_names, resolve
+from promptstill.settings import PRESETS, Distill, FromImages, FromNames, preset, read_names
 
 GIVEN: dict[str, Any] = {"classes": "dog,cat", "out": "run"}
 

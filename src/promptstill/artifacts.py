@@ -16,8 +16,8 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import yaml
 
+from promptstill.config import Settings
 from promptstill.errors import DataError, Interrupted, PromptstillError, SpaceError, UsageError
-from promptstill.settings import Settings
 
 log = logging.getLogger("promptstill")
 T = TypeVar("T")

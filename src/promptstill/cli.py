@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from promptstill.config import Settings, resolve
 from promptstill.errors import PromptstillError
-from promptstill.settings import PRESETS, FromImages, FromNames, RunSettings, Settings, preset, resolve
+from promptstill.settings import PRESETS, FromImages, FromNames, RunSettings, preset
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Class names in, small verified classifier out."

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from promptstill.cli import main
+from promptstill.config import resolve
 from promptstill.pipelines.plan import plan_from_images, plan_from_names
-from promptstill.settings import FromImages, FromNames, resolve
+from promptstill.settings import FromImages, FromNames
 from runs import Models, from_images, from_names
 
 

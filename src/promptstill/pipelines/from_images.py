@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from promptstill.artifacts import Report
+from promptstill.config import resolve
 from promptstill.data.benchmarks import open_unlabeled
 from promptstill.data.index import check_images, load_index, save_index
 from promptstill.engine import tracked
 from promptstill.pipelines.frame import framed
-from promptstill.settings import FromImages, resolve
+from promptstill.settings import FromImages
 from promptstill.settings import preset as find_preset
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from promptstill.artifacts import Prompts, Report
+from promptstill.config import resolve
 from promptstill.data.images import open_images
 from promptstill.models.generator import load_generator
 from promptstill.pipelines.frame import framed
-from promptstill.settings import FromNames, resolve
+from promptstill.settings import FromNames
 from promptstill.settings import preset as find_preset
 from promptstill.stages.diversify import diversify
 from promptstill.stages.synthesize import Painter, synthesize
