@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from promptstill.artifacts import ClassVectors
 from promptstill.data.benchmarks import Benchmark, Domain
+from promptstill.data.predictions import TOP, Answers, Predictions
 from promptstill.engine import progress
 from promptstill.models.bundle import Bundle
 from promptstill.models.clip import Clip
@@ -26,16 +28,35 @@ def evaluate(bundle: Bundle, teacher: Clip | None, benchmark: Benchmark, setting
 
     Returns ``{"benchmark", "classes", "chance", "domains": {name: {"teacher", "student", "n", ...}}, "mean": {...}}``.
     """
+    return measure(bundle, teacher, benchmark, settings).figures
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of :func:`evaluate`, what was said of every picture, and the student's embeddings (N, D) of them."""
+
+    figures: dict[str, Any]
+    predictions: Predictions
+    features: np.ndarray
+
+
+def measure(bundle: Bundle, teacher: Clip | None, benchmark: Benchmark, settings: Evaluate) -> Measured:
+    """:func:`evaluate` with everything that was seen on the way."""
     scored = benchmark.restrict(bundle.vectors.names)
     student: tuple[Embed, Preprocess] = bundle.student.eval(), bundle.student.architecture.preprocess
     columns = {"student": student} | ({"teacher": (teacher.embed_images, teacher.preprocess)} if teacher else {})
     domains: dict[str, dict[str, Any]] = {}
+    said: dict[str, list[Answers]] = {who: [] for who in columns}
+    features: list[np.ndarray] = []
     with progress("evaluate", len(scored) * len(columns)) as ticker:
         for title, domain in scored.domains.items():
             labels, row = torch.tensor(domain.labels), {"n": len(domain.labels)}
             for who, (embed, pre) in columns.items():
-                found = predict(embed, pre, domain, bundle.vectors, settings.batch_size)
-                figures = accuracy(found, labels, len(bundle.vectors.names))
+                embedded = embed_domain(embed, pre, domain, settings.batch_size)
+                said[who].append(answers(embedded, bundle.vectors))
+                figures = accuracy(torch.from_numpy(said[who][-1].best), labels, len(bundle.vectors.names))
+                if who == "student":
+                    features.append(embedded.numpy().astype(np.float16))
                 row |= {who: figures["micro"], f"{who}_macro": figures["macro"]}
                 ticker.advance(len(labels))
             domains[title] = row
@@ -43,16 +64,35 @@ def evaluate(bundle: Bundle, teacher: Clip | None, benchmark: Benchmark, setting
     mean |= {f"{who}_macro": statistics.fmean(row[f"{who}_macro"] for row in domains.values()) for who in columns}
     chance = 100 / len(bundle.vectors.names)
     about = {"benchmark": benchmark.name, "classes": len(bundle.vectors.names), "chance": chance}
-    return about | {"domains": domains, "mean": mean}
+    kept = _predictions(scored, {who: Answers.join(parts) for who, parts in said.items()})
+    return Measured(about | {"domains": domains, "mean": mean}, kept, np.concatenate(features))
+
+
+def _predictions(scored: Benchmark, said: dict[str, Answers]) -> Predictions:
+    titles = [title for title, domain in scored.domains.items() for _ in domain.labels]
+    ids = [name for domain in scored.domains.values() for name in domain.images.ids]
+    labels = [label for domain in scored.domains.values() for label in domain.labels]
+    return Predictions(scored.classes, np.array(titles), np.array(ids), np.array(labels), said)
+
+
+def predict(embed: Embed, pre: Preprocess, domain: Domain, vectors: ClassVectors, batch_size: int) -> Tensor:
+    """The best class of every image: (N,)."""
+    return torch.from_numpy(answers(embed_domain(embed, pre, domain, batch_size), vectors).best)
+
+
+def answers(features: Tensor, vectors: ClassVectors) -> Answers:
+    """The best classes of unit embeddings (N, D), and their softmax probabilities."""
+    scores = cosine_logits(features, torch.from_numpy(vectors.vectors), vectors.scale)
+    probabilities, order = scores.softmax(-1).sort(dim=-1, descending=True, stable=True)
+    return Answers(order[:, :TOP].numpy(), probabilities[:, :TOP].numpy())
 
 
 @torch.no_grad()
-def predict(embed: Embed, pre: Preprocess, domain: Domain, vectors: ClassVectors, batch_size: int) -> Tensor:
-    """The best class of every image: (N,)."""
-    bank, rows = torch.from_numpy(vectors.vectors), []
+def embed_domain(embed: Embed, pre: Preprocess, domain: Domain, batch_size: int) -> Tensor:
+    """Unit embeddings of all images of a domain, on the CPU: (N, D)."""
+    rows: list[Tensor] = []
     for start in range(0, len(domain.labels), batch_size):
         stop = min(start + batch_size, len(domain.labels))
         pixels = np.stack([to_array(domain.images.read(i), pre) for i in range(start, stop)])
-        features = embed(to_unit(pixels)).cpu()
-        rows.append(cosine_logits(features, bank, 1.0).argmax(-1))
+        rows.append(embed(to_unit(pixels)).cpu())
     return torch.cat(rows)
