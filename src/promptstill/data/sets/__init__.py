@@ -1,0 +1,1 @@
+"""Readers of labelled data sets, one module for each family of layouts."""
