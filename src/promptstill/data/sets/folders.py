@@ -40,5 +40,6 @@ def _split_folder(root: Path, split: Split) -> Path:
     if not there:
         return root
     if split not in there:
-        raise DataError(f"{root} has the splits {', '.join(there)}, not {split}; add a folder {split}/")
+        has = [name for name in SPLIT_FOLDERS if name in there]
+        raise DataError(f"{root} has the splits {', '.join(has)}, not {split}; add a folder {split}/")
     return there[split]
