@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -14,14 +15,16 @@ CLIP_CONFIG = {
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
     "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
 }
+CONVOLUTIONAL = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}
 
 
-def make_clip(folder: Path, seed: int = 0) -> Path:
-    """An open_clip local directory with random weights."""
+def make_clip(folder: Path, seed: int = 0, vision: dict[str, Any] | None = None) -> Path:
+    """An open_clip local directory with random weights; ``vision`` is another image tower."""
     folder.mkdir(parents=True, exist_ok=True)
+    chosen = CLIP_CONFIG | ({"vision_cfg": vision} if vision else {})
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = open_clip.CLIP(**CLIP_CONFIG)  # pyright: ignore[reportArgumentType]
+        model = open_clip.CLIP(**chosen)  # pyright: ignore[reportArgumentType]
     preprocess = {
         "mean": [0.5] * 3,
         "std": [0.25] * 3,
@@ -29,7 +32,7 @@ def make_clip(folder: Path, seed: int = 0) -> Path:
         "resize_mode": "shortest",
         "size": [32, 32],
     }
-    config = {"model_cfg": CLIP_CONFIG, "preprocess_cfg": preprocess}
+    config = {"model_cfg": chosen, "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
     return folder

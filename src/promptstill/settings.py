@@ -118,9 +118,12 @@ class Synthesize(Settings):
 class Distill(Settings):
     """The one training loop; read by ``stages.distill``."""
 
-    train: Literal["projector", "all"] = Field(
-        default="all", description="what learns: the projector alone, or all weights"
+    train: Literal["auto", "projector", "prompts", "all"] = Field(
+        default="auto",
+        description="what learns: projector | prompts (and projector) | all; auto: prompts if the student has any",
     )
+    prompt_depth: int = Field(default=9, ge=1, description="blocks of a prompted: student that get prompt tokens")
+    prompt_length: int = Field(default=4, ge=1, description="tokens in each of these blocks")
     epochs: int = Field(default=20, ge=1, description="passes over the images")
     batch_size: int = Field(default=64, ge=2, description="images a step, over all processes")
     lr: float = Field(default=1e-3, gt=0, description="peak learning rate of the projector (AdamW, cosine)")
@@ -147,7 +150,7 @@ class RunSettings(Settings):
     classes: Names = Field(description="class names: a,b,c or a .txt file with one a line")
     out: Path = Field(description="run folder; continued if it holds this run, refused if it holds another")
     teacher: str = Field(default="nano", description="nano | openclip:MODEL/TAG | dir:PATH | hf:ORG/REPO[@REV]")
-    student: str = Field(default="nano-student", description="nano-student | timm:ARCH[.TAG]")
+    student: str = Field(default="nano-student", description="nano-student | prompted:CLIP-URI | timm:ARCH[.TAG]")
     student_weights: Path | None = Field(default=None, description="a local checkpoint file for the student's backbone")
     benchmark: str | None = Field(default=None, description="measure on it at the end: pictograms | dir:PATH")
     seed: int = Field(default=0, ge=0, description="every random draw follows from it")

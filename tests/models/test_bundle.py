@@ -25,11 +25,12 @@ def saved(clip: Clip, uri: str, folder: Path) -> Student:
     return student
 
 
-@pytest.mark.parametrize("kind", ["timm:test_byobnet", "timm:test_vit", "clip"])
+@pytest.mark.parametrize("kind", ["timm:test_byobnet", "timm:test_vit", "clip", "prompted"])
 def test_a_bundle_comes_back_the_same_wherever_it_is(clip: Clip, clip_dir: Path, tmp_path: Path, kind: str) -> None:
     source = tmp_path / "teacher"
     shutil.copytree(clip_dir, source)
-    student = saved(clip, f"dir:{source}" if kind == "clip" else kind, tmp_path / "a")
+    uris = {"clip": f"dir:{source}", "prompted": f"prompted:dir:{source}"}
+    student = saved(clip, uris.get(kind, kind), tmp_path / "a")
     shutil.rmtree(source)  # a bundle needs nothing but itself
     moved = shutil.move(tmp_path / "a", tmp_path / "b")
     assert {path.name for path in Path(moved).iterdir()} == FILES

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from promptstill.errors import MissingError, UsageError
 from promptstill.models.clip import Clip
-from promptstill.models.student import Student, make_student, rebuild
+from promptstill.models.student import PromptShape, Student, make_student, rebuild
 from promptstill.ops.hashing import state_hash
+from tiny import CONVOLUTIONAL, make_clip
 
 TIMM = ("timm:test_vit", "timm:test_byobnet", "timm:test_resnet")
 
@@ -20,7 +22,7 @@ def student(uri: str, clip: Clip, *, size: int | None = None, weights: Path | No
 
 
 def uris(clip_dir: Path) -> tuple[str, ...]:
-    return (*TIMM, f"dir:{clip_dir}")
+    return (*TIMM, f"dir:{clip_dir}", f"prompted:dir:{clip_dir}")
 
 
 def test_every_kind_embeds_into_the_teachers_space(clip: Clip, clip_dir: Path) -> None:
@@ -30,7 +32,11 @@ def test_every_kind_embeds_into_the_teachers_space(clip: Clip, clip_dir: Path) -
         embedded = made(torch.rand(2, 3, size, size))
         assert embedded.shape == (2, clip.dim)
         torch.testing.assert_close(embedded.norm(dim=-1), torch.ones(2))
-        assert all(p.requires_grad for p in made.parameters())
+        learns = {id(p) for p in made.parameters() if p.requires_grad}
+        if made.tokens is None:
+            assert len(learns) == len(list(made.parameters()))
+        else:
+            assert learns == {id(made.tokens), *map(id, made.projector.parameters())}
 
 
 def test_it_is_the_same_student_each_time_and_leaves_the_global_stream_alone(clip: Clip, clip_dir: Path) -> None:
@@ -60,6 +66,36 @@ def test_a_clip_student_begins_with_the_clips_weights(clip: Clip, clip_dir: Path
     assert state_hash(made.backbone) == state_hash(clip.visual)
     assert made.architecture.weights == f"those of dir:{clip_dir}"
     assert not any(p.requires_grad for p in clip.model.parameters()), "the student must not share the teacher's weights"
+
+
+def test_a_prompted_student_has_tokens_over_the_clips_frozen_weights(clip: Clip, clip_dir: Path) -> None:
+    made = make_student(f"prompted:dir:{clip_dir}", clip, None, None, 0, PromptShape(depth=9, length=3))
+    assert made.tokens is not None
+    assert made.tokens.shape == (2, 3, 32), "no deeper than the tower"
+    assert made.architecture.prompts == (2, 3)
+    assert state_hash(made.tower) == state_hash(clip.visual)
+    assert made.architecture.weights == f"those of dir:{clip_dir}"
+    assert not any("text" in name or "token_embedding" in name for name in made.state_dict())
+    shallow = make_student(f"prompted:dir:{clip_dir}", clip, None, None, 0, PromptShape(depth=1))
+    assert shallow.tokens is not None
+    assert shallow.tokens.shape == (1, 4, 32)
+
+
+def test_a_student_that_shares_the_teachers_texts_begins_with_its_own_embeddings(clip: Clip, clip_dir: Path) -> None:
+    made, images = student(f"prompted:dir:{clip_dir}", clip).eval(), torch.rand(2, 3, 32, 32)
+    assert made.architecture.shares_space
+    with torch.no_grad():
+        torch.testing.assert_close(made(images), F.normalize(made.features(images), dim=-1))
+
+
+def test_a_tower_that_takes_no_prompts_is_refused_but_its_projector_can_learn(clip: Clip, tmp_path: Path) -> None:
+    uri = f"prompted:dir:{make_clip(tmp_path / 'convolutional', vision=CONVOLUTIONAL)}"
+    with pytest.raises(UsageError, match="ModifiedResNet is no plain transformer and takes no prompts") as caught:
+        student(uri, clip)
+    assert "distill.train=projector" in str(caught.value)
+    made = make_student(uri, clip, None, None, 0, prompts=None)
+    assert made.tokens is None
+    assert made.eval()(torch.rand(2, 3, 32, 32)).shape == (2, clip.dim)
 
 
 @pytest.mark.parametrize("uri", TIMM)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from promptstill.artifacts import sha256
 from promptstill.data.images import Images, open_images, subset
-from promptstill.errors import DataError, Interrupted
+from promptstill.errors import DataError, Interrupted, UsageError
 from promptstill.models.clip import Clip
 from promptstill.models.student import make_student
 from promptstill.ops.hashing import state_hash
@@ -53,20 +53,21 @@ def test_it_cannot_know_where_the_images_come_from(clip: Clip, pictures: Path, t
     assert weights(tmp_path / "ids") != weights(tmp_path / "tar"), "views follow the ids"
 
 
-@pytest.mark.parametrize("train", ["all", "projector"])
+@pytest.mark.parametrize("train", ["all", "projector", "prompts"])
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_a_stopped_training_ends_with_the_same_student_bit_for_bit(
-    clip: Clip, pictures: Path, tmp_path: Path, train: str, epoch: int
+    clip: Clip, clip_dir: Path, pictures: Path, tmp_path: Path, train: str, epoch: int
 ) -> None:
     images = open_images(pictures)
-    distilled(clip, images, tmp_path / "whole", train=train)
+    given: dict[str, Any] = {"train": train, "student": f"prompted:dir:{clip_dir}"} if train == "prompts" else {}
+    distilled(clip, images, tmp_path / "whole", **given)
     with pytest.raises(Interrupted):
-        distilled(clip, images, tmp_path / "parts", train=train, stopper=StopAfter(epoch))
+        distilled(clip, images, tmp_path / "parts", **given, stopper=StopAfter(epoch))
     student = tmp_path / "parts" / "student"
     assert (student / "checkpoint.ckpt").is_file()
     assert not (student / "config.json").exists()
     epochs: list[int] = []
-    distilled(clip, images, tmp_path / "parts", train=train, metric=lambda _, epoch, **__: epochs.append(epoch))
+    distilled(clip, images, tmp_path / "parts", **given, metric=lambda _, epoch, **__: epochs.append(epoch))
     assert epochs == list(range(epoch + 1, 4))
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
     files = {"model.safetensors", "config.json", "vectors.safetensors", "vectors.json"}
@@ -97,6 +98,24 @@ def test_a_backbone_without_a_learning_rate_is_frozen_with_its_statistics(
 ) -> None:
     distilled(clip, open_images(pictures), tmp_path, backbone_lr=0.0)
     assert changed(clip, "timm:test_byobnet", tmp_path) == set()
+
+
+@pytest.mark.parametrize("train", ["auto", "prompts", "all"])
+def test_of_a_prompted_student_only_what_was_asked_learns(
+    clip: Clip, clip_dir: Path, pictures: Path, tmp_path: Path, train: str
+) -> None:
+    uri = f"prompted:dir:{clip_dir}"
+    learner = distilled(clip, open_images(pictures), tmp_path, student=uri, train=train)
+    frozen = {name for name in backbone(tmp_path) if name != "backbone.tokens"}
+    moved = changed(clip, uri, tmp_path)
+    assert "backbone.tokens" in moved
+    assert not moved & frozen if train != "all" else frozen <= moved
+    assert all(p.requires_grad == (train == "all") for p in learner.tower.parameters())
+
+
+def test_a_student_without_prompts_cannot_learn_prompts(clip: Clip, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"timm:test_byobnet has no prompts .* distill\.train=all"):
+        distilled(clip, open_images(pictures), tmp_path, train="prompts")
 
 
 def test_the_teacher_stays_as_it_was(clip: Clip, clip_dir: Path, pictures: Path, tmp_path: Path) -> None:

@@ -84,6 +84,8 @@ def load_bundle(folder: Path) -> Bundle:
             raise DataError(f"{folder / name} is missing or was altered; copy the bundle again")
     content = dict(config["architecture"])
     content["preprocess"] = Preprocess.load(content["preprocess"])
+    if content.get("prompts"):
+        content["prompts"] = tuple(content["prompts"])
     student = rebuild(Architecture(**content))
     student.load_state_dict(load_file(folder / "model.safetensors"))
     return Bundle(student.eval(), ClassVectors.load(folder), config)

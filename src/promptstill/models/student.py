@@ -1,7 +1,8 @@
 """Students: a backbone and a projector into the class-vector space.
 
-URIs: ``nano-student`` or any CLIP URI (its image tower), and ``timm:ARCH[.TAG]`` (with a tag the hub's weights, without
-one random weights). ``--student-weights FILE`` puts a local checkpoint into the backbone.
+URIs: ``nano-student`` or any CLIP URI (its image tower), ``prompted:<CLIP URI>`` (the same, frozen, with prompt tokens
+that learn: PromptKD's), and ``timm:ARCH[.TAG]`` (with a tag the hub's weights, without one random weights).
+``--student-weights FILE`` puts a local checkpoint into the backbone.
 """
 
 import difflib
@@ -14,9 +15,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from promptstill.engine import stream
 from promptstill.errors import MissingError, UsageError
 from promptstill.models.clip import Clip, image_tower, load_clip
+from promptstill.models.prompts import PromptedVisual, fresh_tokens
+from promptstill.models.towers import image_tower_size
 from promptstill.ops.preprocess import Preprocess, normalize
+
+
+@dataclass(frozen=True)
+class PromptShape:
+    """Prompt tokens of a ``prompted:`` student: how many, and in how many blocks (at most as many as there are)."""
+
+    depth: int = 9
+    length: int = 4
 
 
 @dataclass(frozen=True)
@@ -24,13 +36,14 @@ class Architecture:
     """All that is needed to build a student again without its first weights; stands in the bundle's config."""
 
     uri: str
-    kind: str  # clip | timm
+    kind: str  # clip | prompted | timm
     backbone: dict[str, Any]  # open_clip model_cfg, or timm's name and keyword arguments
     width: int  # of the backbone's output
     dim: int  # of the class vectors
     preprocess: Preprocess
     weights: str  # where the backbone's first weights came from
     shares_space: bool = False  # the backbone embeds into the class vectors' space already
+    prompts: tuple[int, int] | None = None  # depth and length of the prompt tokens; those of kind prompted have them
 
 
 class Student(nn.Module):
@@ -44,6 +57,16 @@ class Student(nn.Module):
         if architecture.shares_space:
             nn.init.zeros_(self.projector[-1].weight)  # pyright: ignore[reportArgumentType]
             nn.init.zeros_(self.projector[-1].bias)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def tokens(self) -> nn.Parameter | None:
+        """The prompt tokens, if it has any."""
+        return self.backbone.tokens if isinstance(self.backbone, PromptedVisual) else None
+
+    @property
+    def tower(self) -> nn.Module:
+        """The backbone without its prompt tokens."""
+        return self.backbone.tower if isinstance(self.backbone, PromptedVisual) else self.backbone
 
     def features(self, images: Tensor) -> Tensor:
         """The backbone's own features (B, width)."""
@@ -70,11 +93,23 @@ def make_projector(width: int, dim: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, dim), nn.BatchNorm1d(dim), nn.ReLU(), nn.Linear(dim, dim))
 
 
-def make_student(uri: str, teacher: Clip, size: int | None, weights: Path | None, seed: int) -> Student:
+def make_student(
+    uri: str,
+    teacher: Clip,
+    size: int | None,
+    weights: Path | None,
+    seed: int,
+    prompts: PromptShape | None = PromptShape(),
+) -> Student:
     """A student ready to learn: its backbone with the weights that ``uri`` means, its projector random from ``seed``.
 
     The teacher gives the space, and its input to timm students without published weights; ``size`` overrides the side.
+    ``prompts`` are for ``prompted:`` students; with None (the projector alone will learn) they get none.
+
+    Raises:
+        UsageError: there is no such model, or its tower takes no prompts. MissingError: its weights are not here.
     """
+    wanted = prompts if uri.startswith("prompted:") else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if uri.startswith("timm:"):
@@ -84,22 +119,31 @@ def make_student(uri: str, teacher: Clip, size: int | None, weights: Path | None
         if weights:
             _load_backbone(backbone, weights)
             architecture = replace(architecture, weights=f"file {weights.name}")
+        if wanted:
+            blocks, width = image_tower_size(backbone)
+            tokens = fresh_tokens(min(wanted.depth, blocks), wanted.length, width, stream(seed, "prompts"))
+            architecture = replace(architecture, kind="prompted", prompts=(len(tokens), wanted.length))
+            backbone = PromptedVisual(backbone, tokens)
         return Student(architecture, backbone)
 
 
 def rebuild(architecture: Architecture) -> Student:
     """The same modules with untrained weights, to be filled from a bundle."""
-    if architecture.kind == "clip":
-        return Student(architecture, image_tower(architecture.backbone))
-    return Student(architecture, timm.create_model(**architecture.backbone, pretrained=False))
+    if architecture.kind == "timm":
+        return Student(architecture, timm.create_model(**architecture.backbone, pretrained=False))
+    tower = image_tower(architecture.backbone)
+    if architecture.prompts:
+        depth, length = architecture.prompts
+        tower = PromptedVisual(tower, torch.zeros(depth, length, image_tower_size(tower)[1]))
+    return Student(architecture, tower)
 
 
 def _clip(uri: str, teacher: Clip, size: int | None) -> tuple[Architecture, nn.Module]:
-    clip = load_clip(uri)
+    clip = load_clip(uri.removeprefix("prompted:"))
     if size and size != clip.preprocess.size:
         raise UsageError(f"{uri} takes {clip.preprocess.size} px images; leave distill.image_size unset")
     clip.visual.requires_grad_(True)
-    facts = (clip.config, clip.dim, teacher.dim, clip.preprocess, f"those of {uri}", _same_texts(clip, teacher))
+    facts = (clip.config, clip.dim, teacher.dim, clip.preprocess, f"those of {clip.uri}", _same_texts(clip, teacher))
     return Architecture(uri, "clip", *facts), clip.visual
 
 

@@ -27,6 +27,7 @@ def catalogue() -> dict[str, dict[str, str]]:
         },
         "students": {
             "nano-student": "embedded vision transformer",
+            "prompted:CLIP": "any CLIP's image tower, frozen, with prompt tokens that learn (PromptKD)",
             "timm:ARCH": "any timm model, random weights (or --student-weights FILE)",
             "timm:ARCH.TAG": "with the hub's weights, e.g. timm:resnet18.a1_in1k",
         },

@@ -15,9 +15,9 @@ from promptstill.engine import Stopper, make_fabric, stream_seed
 from promptstill.errors import UsageError
 from promptstill.models.bundle import Bundle, load_bundle
 from promptstill.models.clip import Clip, load_clip
-from promptstill.models.student import Student, make_student
+from promptstill.models.student import PromptShape, Student, make_student
 from promptstill.settings import Evaluate, RunSettings
-from promptstill.stages.distill import distill, prepare
+from promptstill.stages.distill import distill, prepare, what_learns
 from promptstill.stages.evaluate import evaluate
 from promptstill.stages.report import make_report, write_card
 from promptstill.stages.teach import class_vectors
@@ -76,12 +76,19 @@ def framed(settings: RunSettings) -> Generator[Frame]:
     """Open, or continue, the run in ``settings.out`` with its cast."""
     fabric = make_fabric(settings.device, settings.precision)
     teacher = load_clip(settings.teacher).to(fabric.device)
-    draw = stream_seed(settings.seed, "student")
-    size, weights = settings.distill.image_size, settings.student_weights
-    student = make_student(settings.student, teacher, size, weights, draw)
+    student = cast_student(settings, teacher)
     benchmark = open_benchmark(settings.benchmark, settings.classes) if settings.benchmark else None
     with Run.open(settings.out, settings) as run, Stopper().listening() as stopper:
         yield Frame(settings, run, stopper, fabric, teacher, student, benchmark)
+
+
+def cast_student(settings: RunSettings, teacher: Clip) -> Student:
+    """The student that the settings ask for, ready to learn. One whose projector alone learns gets no prompts."""
+    chosen, draw = settings.distill, stream_seed(settings.seed, "student")
+    prompts = None if chosen.train == "projector" else PromptShape(chosen.prompt_depth, chosen.prompt_length)
+    student = make_student(settings.student, teacher, chosen.image_size, settings.student_weights, draw, prompts)
+    what_learns(student, chosen)  # refuses now what the stage would refuse after hours
+    return student
 
 
 def open_benchmark(uri: str, classes: Sequence[str]) -> Benchmark:

@@ -14,8 +14,8 @@ from promptstill.engine import stream
 from promptstill.models.bundle import load_bundle
 from promptstill.models.clip import Clip, load_clip
 from promptstill.models.generator import load_generator
-from promptstill.models.student import Student, make_student
-from promptstill.pipelines.frame import open_benchmark
+from promptstill.models.student import Student
+from promptstill.pipelines.frame import cast_student, open_benchmark
 from promptstill.settings import FromImages, FromNames, RunSettings
 from promptstill.stages.synthesize import Painter, encode_png
 
@@ -63,7 +63,7 @@ def plan_evaluate(student: Path, benchmark: str, teacher: str | None = None) -> 
 def _plan(settings: RunSettings, first: Need, third: Callable[[Clip], Need]) -> list[Need]:
     teacher = load_clip(settings.teacher)
     distill, count = settings.distill, first.images
-    student = make_student(settings.student, teacher, distill.image_size, None, settings.seed)
+    student = cast_student(settings, teacher)
     texts = [fill(template, name) for template in settings.vectors.templates for name in settings.classes]
     vectors = Need("1-vectors", 0, _seconds(lambda: teacher.embed_texts(texts[:PROBE])) * len(texts) / PROBE, 0.01)
     embedding = _probe_teacher(teacher)

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from promptstill.artifacts import ClassVectors, write_atomic
 from promptstill.data.images import Images
 from promptstill.data.teacher_store import TeacherStore, build_store, store_key
 from promptstill.data.views import Views
 from promptstill.engine import Stopper, progress, stream, stream_seed
-from promptstill.errors import DataError
+from promptstill.errors import DataError, UsageError
 from promptstill.models.bundle import save_bundle
 from promptstill.models.clip import Clip
 from promptstill.models.student import Student
@@ -76,12 +76,14 @@ def distill(
     """Train ``student`` on ``lesson`` and write the bundle to ``folder``; goes on at the last finished epoch.
 
     The last epoch is kept: nothing is selected. Returns what to note about the training.
+
+    Raises:
+        UsageError: prompts are to learn, and the student has none.
     """
     settings = lesson.settings
-    inputs = (
-        _stored_features(student, lesson, fabric, folder, stopper) if settings.train == "projector" else lesson.views
-    )
     optimizer = torch.optim.AdamW(_groups(student, settings), weight_decay=settings.weight_decay)
+    frozen = not any(parameter.requires_grad for parameter in student.backbone.parameters())
+    inputs = _stored_features(student, lesson, fabric, folder, stopper) if frozen else lesson.views
     model, tuned = fabric.setup(student, optimizer)
     model.mark_forward_method("embed")
     state: dict[str, Any] = {"model": model, "optimizer": tuned, "epoch": 0}
@@ -109,7 +111,7 @@ def _epoch(
     """One pass over all images with view ``epoch mod V``; returns the means of the loss terms."""
     settings = lesson.settings
     torch.manual_seed(stream_seed(lesson.seed, "epoch", epoch))  # dropout, should the backbone have any
-    _train_mode(model, settings)
+    _train_mode(model)
     vectors = torch.from_numpy(lesson.vectors.vectors).to(fabric.device)
     batches = list(_batches(len(lesson.views), settings.batch_size, lesson.seed, epoch))
     sums: dict[str, float] = {}
@@ -151,21 +153,40 @@ def _stored_features(student: Student, lesson: Lesson, fabric: Fabric, folder: P
     return build_store(folder / "features", lesson.views, lesson.settings.views, encode, stopper)
 
 
+def what_learns(student: Student, settings: Distill) -> str:
+    """``projector``, ``prompts`` or ``all``.
+
+    Raises:
+        UsageError: prompts are to learn, and the student has none.
+    """
+    if settings.train == "auto":
+        return "all" if student.tokens is None else "prompts"
+    if settings.train == "prompts" and student.tokens is None:
+        uri = student.architecture.uri
+        raise UsageError(f"{uri} has no prompts that could learn; use --student prompted:{uri} or distill.train=all")
+    return settings.train
+
+
 def _groups(student: Student, settings: Distill) -> list[dict[str, Any]]:
-    """Parameters that learn, chosen by object, with their peak learning rates."""
-    groups = [{"params": list(student.projector.parameters()), "lr": settings.lr, "peak": settings.lr}]
-    learns = settings.train == "all" and settings.backbone_lr > 0
-    student.backbone.requires_grad_(learns)
-    if learns:
-        peak = settings.lr * settings.backbone_lr
-        groups.append({"params": list(student.backbone.parameters()), "lr": peak, "peak": peak})
-    return groups
+    """Parameters that learn, chosen by object, with their peak learning rates; all others are frozen."""
+    tokens, train = student.tokens, what_learns(student, settings)
+    parts: list[tuple[float, list[nn.Parameter]]] = [(1.0, list(student.projector.parameters()))]
+    student.backbone.requires_grad_(False)
+    if tokens is not None and train != "projector":
+        parts.append((1.0, [tokens]))
+    if train == "all" and settings.backbone_lr > 0:
+        parts.append((settings.backbone_lr, list(student.tower.parameters())))
+    for _, parameters in parts:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+    return [{"params": part, "lr": settings.lr * share, "peak": settings.lr * share} for share, part in parts]
 
 
-def _train_mode(model: Any, settings: Distill) -> None:
+def _train_mode(model: Any) -> None:
+    """Training mode, but not for a frozen tower: its statistics stay too."""
     model.train()
-    if settings.train == "projector" or settings.backbone_lr == 0:
-        model.backbone.eval()
+    if not any(parameter.requires_grad for parameter in model.tower.parameters()):
+        model.tower.eval()
 
 
 def _batches(count: int, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
