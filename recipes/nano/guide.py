@@ -27,6 +27,7 @@ class Guide(nn.Module):
     def __init__(self, student: nn.Module, teachers: Sequence[nn.Module], width: int) -> None:
         super().__init__()
         self.heads = nn.ModuleList(nn.Linear(width, channels) for _, _, channels in PAIRS)
+        self.side = student.grid_size[0]
         self.tokens: dict[int, Tensor] = {}
         self.maps: dict[int, Tensor] = {}
         for number, (block, stage, _) in enumerate(PAIRS):
@@ -43,12 +44,14 @@ class Guide(nn.Module):
 
         return hook
 
-    def loss(self) -> Tensor:
+    def targets(self) -> list[Tensor]:
+        """The teacher's latest maps as grids ``(n, places, channels)``, one for each pair."""
+        return [to_grid(self.maps[number], self.side).detach() for number in range(len(PAIRS))]
+
+    def loss(self, targets: Sequence[Tensor]) -> Tensor:
         """Mean squared error over places and channels, summed over the pairs; 1 each if nothing is known."""
         terms = []
-        for number, head in enumerate(self.heads):
+        for number, (head, target) in enumerate(zip(self.heads, targets, strict=True)):
             patches = self.tokens[number][:, 1:].float()  # without the class token
-            with torch.no_grad():
-                target = to_grid(self.maps[number], round(patches.shape[1] ** 0.5))
             terms.append(F.mse_loss(head(patches), target))
         return torch.stack(terms).sum()

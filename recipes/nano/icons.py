@@ -26,7 +26,8 @@ DROPPED_SETS = {"circle-flags", "flag", "flagpack", "cif", "svg-spinners", "bpmn
 HELD_OUT = {"twemoji", "fluent-emoji", "fluent-emoji-flat", "fluent-emoji-high-contrast", "emojione",
             "emojione-monotone", "ph", "tabler", "carbon", "mingcute", "pinhead", "temaki", "maki", "streamline-pixel",
             "fa", "fa-solid", "fa-regular", "fa6-solid", "fa6-regular", "fa7-solid", "fa7-regular", "la",
-            "streamline-ultimate", "streamline-ultimate-color", "solar", "healthicons", "openmoji"}  # fmt: skip
+            "streamline-ultimate", "streamline-ultimate-color", "solar", "reicon", "healthicons",
+            "openmoji"}  # fmt: skip
 
 PIXEL_SETS = {"pixelarticons", "pixel", "streamline-pixel", "memory", "dinkie-icons"}
 HAND_SETS = {"streamline-freehand", "streamline-freehand-color"}

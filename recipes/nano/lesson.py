@@ -7,17 +7,19 @@ import captions
 import numpy as np
 import torch
 import torch.nn.functional as F
+from kinds import added_kinds, kind_table, kinds_of, read_taxonomy
 from pictures import Icons
-from sentences import encode_cached, load_space, objects
-from text import icon_phrases
+from sentences import encode_cached, in_styles, load_space, objects
+from text import embed, icon_phrases, load_tower
 from torch import Tensor
 
 # Each style's share of the pictures; "" are icons whose style nobody states.
-SHARES = {"outline": 0.25, "solid": 0.22, "duotone": 0.08, "flat color": 0.14, "emoji": 0.15, "pixel art": 0.055,
-          "hand drawn": 0.045, "3d": 0.02, "": 0.04}  # fmt: skip
-# How often physical things, and names outside the bank, are drawn against the others: for both towers, and for the
-# student alone, which is too small for everything and learns first what users ask for.
-BOTH, ALONE = (3.0, 0.2), (8.0, 0.05)
+SHARES = {"outline": 0.24, "solid": 0.21, "duotone": 0.08, "flat color": 0.14, "emoji": 0.16, "pixel art": 0.05,
+          "hand drawn": 0.04, "3d": 0.04, "": 0.04}  # fmt: skip
+# How often physical things, and names outside the bank, are drawn against the others: for the teacher, and for the
+# student, which is too small for everything and learns first what users ask for.
+TEACHER_TASTE, STUDENT_TASTE = (5.0, 0.1), (8.0, 0.05)
+ITSELF, KINDS = 0.4, 0.3  # shares of the target on the name itself and on its kinds; likeness has the rest
 
 # Validation: these names of these sets (with the sets that share their drawings) are put aside from training.
 ASIDE_SETS = {"noto", "noto-v1", "lucide", "lucide-lab", "feather", "icon-park", "icon-park-outline", "icon-park-solid",
@@ -31,7 +33,10 @@ ASIDE_NAMES = ("apple", "balloon", "banana", "bell", "bicycle", "bomb", "bone", 
 
 @dataclass(frozen=True)
 class Bank:
-    """Names (K), their unit vectors (K, D), those of each name in each style (K, S, D); then rarer names (R, D)."""
+    """Names (K), their unit vectors (K, D), those of each name in each style (K, S, D); then rarer names (R, D).
+
+    The kinds of each of the K + R names: rows of the bank ``(K + R, M)`` and their shares.
+    """
 
     names: list[str]
     vectors: Tensor
@@ -41,19 +46,34 @@ class Bank:
     rare: list[str]
     rare_vectors: Tensor
     rare_concrete: np.ndarray
+    kinds: Tensor
+    kind_shares: Tensor
 
 
 def load_bank(work: Path) -> Bank:
-    """The bank of the trained text tower if there is one, else that of the sentence encoder."""
-    a = np.load(work / ("bank_tower.npz" if (work / "text.done").exists() else "bank.npz"))
-    vectors, styled = (F.normalize(torch.from_numpy(a[k]).float(), dim=-1) for k in ("vectors", "style_vectors"))
-    known = set(a["names"].tolist())
-    rare = [p for p in icon_phrases(captions.count_sets(captions.read_icons(work))) if p not in known]
-    rare_vectors = load_space(work)(encode_cached(work / "text" / "phrases", objects(rare)))
+    """The bank of the text tower, with wide kinds added that only few icons are named by."""
+    a, taxonomy = np.load(work / "bank_tower.npz"), read_taxonomy(captions.fetch_wordnet(work))
+    names = a["names"].tolist()
+    known = set(names)
+    phrases = [p for p in icon_phrases(captions.count_sets(captions.read_icons(work))) if p not in known]
+    added = added_kinds(kinds_of(names, taxonomy), known)
+    rare = sorted(set(phrases) - set(added))
+    index, shares = kind_table(kinds_of([*names, *added, *rare], taxonomy), names, added)
+    tower, styles = load_tower(work), a["styles"].tolist()
+    styled = embed(tower, in_styles((n, s) for n in added for s in styles)).reshape(len(added), len(styles), -1)
+    vectors = np.concatenate([a["vectors"], embed(tower, objects(added))])
+    encoded = dict(zip(phrases, encode_cached(work / "text" / "phrases", objects(phrases)), strict=True))
+    rare_vectors = load_space(work)(np.stack([encoded[p] for p in rare]))
     nouns = captions.read_nouns(captions.fetch_wordnet(work))
-    concrete = np.array([captions.is_concrete(p, nouns) for p in rare])
-    return Bank(a["names"].tolist(), vectors, styled, a["styles"].tolist(), a["concrete"], rare,
-                torch.from_numpy(rare_vectors), concrete)  # fmt: skip
+    concrete = np.array([captions.is_concrete(p, nouns) for p in [*added, *rare]])
+    return Bank([*names, *added], unit(vectors), unit(np.concatenate([a["style_vectors"], styled])), styles,
+                np.concatenate([a["concrete"], concrete[: len(added)]]), rare, torch.from_numpy(rare_vectors),
+                concrete[len(added) :], torch.from_numpy(index), torch.from_numpy(shares))  # fmt: skip
+
+
+def unit(rows: np.ndarray) -> Tensor:
+    """Unit vectors along the last axis, float32."""
+    return F.normalize(torch.from_numpy(rows).float(), dim=-1)
 
 
 @dataclass(frozen=True)
@@ -78,7 +98,7 @@ def is_aside(row: dict) -> bool:
     return row["set"] in ASIDE_SETS and row["words"] in ASIDE_NAMES
 
 
-def make_lesson(icons: Icons, bank: Bank, taste: tuple[float, float] = BOTH) -> Lesson:
+def make_lesson(icons: Icons, bank: Bank, taste: tuple[float, float]) -> Lesson:
     """Names by the square root of their frequency, physical things oftener, and each style with its share."""
     number = {n: i for i, n in enumerate(bank.names + bank.rare)}
     style_number = {s: i for i, s in enumerate(bank.styles)}
@@ -96,16 +116,16 @@ def make_lesson(icons: Icons, bank: Bank, taste: tuple[float, float] = BOTH) -> 
 
 
 def soft_targets(name: Tensor, bank: Bank, temperature: float = 0.05) -> Tensor:
-    """Target probabilities over the bank, ``(b, K)``: half on the name itself, half on all names by their likeness.
+    """Target probabilities over the bank, ``(b, K)``: on the name itself, on its kinds, on all names by their likeness.
 
-    A rarer name has the second half only.
+    What a name lacks (a rarer name is not in the bank, some have no kinds) goes to its likeness.
     """
     rows = len(bank.names)
-    known = name < rows
-    own = torch.where(known[:, None], bank.vectors[name.clamp(max=rows - 1)], bank.rare_vectors[(name - rows).clamp(0)])
-    alike = ((own @ bank.vectors.T) / temperature).softmax(1)
-    itself = F.one_hot(name.clamp(max=rows - 1), rows)
-    return torch.where(known[:, None], 0.5 * alike + 0.5 * itself, alike)
+    known, row = name < rows, name.clamp(max=rows - 1)
+    own = torch.where(known[:, None], bank.vectors[row], bank.rare_vectors[(name - rows).clamp(0)])
+    given = (F.one_hot(row, rows) * (ITSELF * known[:, None])).float()
+    given.scatter_add_(1, bank.kinds[name], KINDS * bank.kind_shares[name])
+    return given + (1 - given.sum(1, keepdim=True)) * ((own @ bank.vectors.T) / temperature).softmax(1)
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

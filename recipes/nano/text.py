@@ -28,6 +28,7 @@ import captions
 import numpy as np
 import torch
 import torch.nn.functional as F
+from kinds import nearest_kinds, read_taxonomy
 from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import TextTransformer
 from safetensors.torch import load_file, save_file
@@ -48,6 +49,7 @@ from torch import Tensor
 CONTEXT = 32
 TOWER = {"context_length": CONTEXT, "vocab_size": 49408, "width": 112, "heads": 7, "layers": 4}
 SLICE = 128  # rows that go through the tower together: of like length, and small enough for the cache
+LEAN = 0.8  # how far a noun outside the bank is moved towards its nearest kind in it
 RELATIONAL = 0.5  # weight of the relational term; without it the cosine is higher and the neighbours are worse
 
 
@@ -91,12 +93,21 @@ def make_corpus(work: Path) -> tuple[list[Group], dict[str, Group]]:
 
     icons, seen = Group([(p, "") for p in phrases], space(encode_cached(work / "text" / "phrases", objects(phrases))),
                         0.2).split()  # fmt: skip
-    words, unseen = Group([(n, "") for n in things], space(encode_cached(work / "text" / "things", objects(things))),
-                          0.3).split()  # fmt: skip
+    meant = space(encode_cached(work / "text" / "things", objects(things)))
+    nearest = nearest_kinds(things, names, read_taxonomy(captions.fetch_wordnet(work)))
+    words, unseen = Group([(n, "") for n in things], lean(meant, bank["vectors"], nearest), 0.3).split()
     painted, new = Group(pairs, space(encode_cached(work / "text" / "painted", in_styles(pairs))), 0.1).split()
     plain = Group([(n, "") for n in names], bank["vectors"], 0.2)
     styled = Group([(n, s) for n in names for s in captions.STYLES], bank["style_vectors"].reshape(-1, DIM), 0.2)
     return [plain, icons, words, styled, painted], {"icon phrases": seen, "nouns": unseen, "styled": new}
+
+
+def lean(vectors: np.ndarray, bank: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Vectors (n, D) moved towards their rows of the bank, where they have one (-1 is none).
+
+    The sentence encoder does not know that a brolly is an umbrella; WordNet does.
+    """
+    return normalise(vectors + LEAN * (row >= 0)[:, None] * bank[row]).astype(np.float32)
 
 
 # --- the text tower -------------------------------------------------------------------------------------------------

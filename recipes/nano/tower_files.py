@@ -23,15 +23,13 @@ def make_clip(vision: dict) -> open_clip.CLIP:
 
 
 def export(work: Path) -> None:
-    """Write both folders under ``work/assets`` from the last checkpoint and the text tower (random until trained)."""
-    state = torch.load(work / "towers" / "last.pt", weights_only=True)
+    """Write both folders under ``work/assets`` from the last checkpoints and the text tower."""
     for who, (folder, vision, size) in FOLDERS.items():
-        torch.manual_seed(0)
+        state = torch.load(work / "towers" / f"{who}.pt", weights_only=True)["learner"]
         model = make_clip(vision)
-        model.visual.load_state_dict(state[who]["average"])
-        if (work / "text.done").exists():
-            load_text(model, load_file(work / "text.safetensors"))
-        model.logit_scale.data.copy_(state[who]["scales"][0].clamp(max=4.6052))
+        model.visual.load_state_dict(state["average"])
+        load_text(model, load_file(work / "text.safetensors"))
+        model.logit_scale.data.copy_(state["scales"][0].clamp(max=4.6052))
         write_folder(model, work / "assets" / folder, vision, size)
 
 
