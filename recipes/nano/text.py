@@ -1,6 +1,6 @@
 """The text tower of the nano models: a small CLIP text transformer that learns to say what a sentence encoder says.
 
-    python recipes/nano/text.py WORK
+    python recipes/nano/text.py WORK [STEPS]
 
 Run after icons.py. It writes, in this order, and skips what is there:
 
@@ -189,7 +189,7 @@ def forward(tower: TextTransformer, tokens: Tensor) -> Tensor:
     return x[torch.arange(len(x)), tokens.argmax(-1)] @ tower.text_projection
 
 
-def train(work: Path, groups: Sequence[Group], steps: int = 3200, size: int = 512, rate: float = 2e-3) -> None:
+def train(work: Path, groups: Sequence[Group], steps: int, size: int = 512, rate: float = 2e-3) -> None:
     """Train on random captions, one thread; a stopped run goes on from its last two minutes."""
     tower, wording, saved = new_tower().train(), Wording(), work / "text" / "tower.pt"
     adam, first, kept = optimiser(tower, rate), 0, time.time()
@@ -270,14 +270,14 @@ def load_tower(work: Path) -> TextTransformer:
     return tower
 
 
-def make_tower(work: Path) -> None:
+def make_tower(work: Path, steps: int) -> None:
     """Write ``text.safetensors``, ``bank_tower.npz`` and ``text.json``."""
     if (work / "text.done").exists():
         return
     groups, held_out = make_corpus(work)
     torch.set_num_threads(1)
     if not (work / "text.safetensors").exists():
-        train(work, groups)
+        train(work, groups, steps)
     tower, bank = load_tower(work), np.load(work / "bank.npz")
     names, styles = bank["names"].tolist(), list(captions.STYLES)
     styled = embed(tower, in_styles((n, s) for n in names for s in styles)).reshape(len(names), len(styles), DIM)
@@ -288,6 +288,6 @@ def make_tower(work: Path) -> None:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "build/nano")
+    folder = Path(sys.argv[1])
     make_space_and_bank(folder)
-    make_tower(folder)
+    make_tower(folder, int(sys.argv[2]) if len(sys.argv) > 2 else 3200)

@@ -25,7 +25,7 @@ from lesson import STUDENT_TASTE, TEACHER_TASTE, cross_entropy, soft_targets, st
 from torch import Tensor
 from tower_files import BIG, SMALL, STUDENT, export, make_clip
 
-RATE, STUDENT_RATE, DECAY, MEMORY = 1e-3, 1.5e-3, 0.05, 0.998  # MEMORY: of the moving average of the weights
+RATE, STUDENT_RATE, DECAY, MEMORY = 1e-3, 2e-3, 0.05, 0.998  # MEMORY: of the moving average of the weights
 STYLE, NAME, DIRECTION, MAPS = 0.3, 0.3, 10.0, 4.0  # weights of the loss terms
 AGAIN = 16  # batches that the student sees a second time, drawn from the last so many
 
@@ -61,14 +61,14 @@ class Student(Course):
 
     def __init__(self, work: Path, minutes: float) -> None:
         torch.manual_seed(1)
-        learner = Learner(make_clip(STUDENT).visual, STUDENT_RATE, DECAY)
-        speed_up_vit(learner.tower)
-        state = torch.load(work / "towers" / "teacher.pt", weights_only=True)["learner"]
-        teacher = Learner(make_teacher(), RATE, DECAY)
-        teacher.load(state)
-        self.lead, self.lead_scale = folded(teacher.average), teacher.scale(0).item()
-        self.guide = Guide(learner.tower, [self.lead], STUDENT["width"])
-        learner.optimizer.add_param_group({"params": list(self.guide.parameters()), "weight_decay": 0.0})
+        state, teacher = torch.load(work / "towers" / "teacher.pt", weights_only=True)["learner"], make_teacher()
+        teacher.load_state_dict(state["average"])
+        self.lead, self.lead_scale = folded(teacher), min(100.0, state["scales"][0].exp().item())
+        tower = make_clip(STUDENT).visual
+        speed_up_vit(tower)
+        self.guide = Guide(tower, self.lead, STUDENT["width"])
+        matrices = [p for p in tower.transformer.parameters() if p.ndim == 2]
+        learner = Learner(tower, STUDENT_RATE, DECAY, matrices, list(self.guide.parameters()))
         self.before: deque[tuple[Tensor, ...]] = deque(maxlen=AGAIN)
         super().__init__(work, minutes, learner, STUDENT_TASTE, first=10**7)
 
