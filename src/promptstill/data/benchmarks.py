@@ -1,11 +1,13 @@
-"""Labelled test images by domain, and the unlabeled images of the same sources."""
+"""Labelled test images by domain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from promptstill.data.images import Images, open_images
-from promptstill.data.labelled import EMBEDDED, Labelled, open_labelled
+from promptstill.data.images import Images
+from promptstill.data.labelled import Labelled, open_labelled, open_unlabeled
 from promptstill.data.sets.pictograms import asset
+
+__all__ = ["Benchmark", "Domain", "asset", "by_domain", "load_benchmark", "open_unlabeled"]
 
 WHOLE = "all"  # the one domain of a set without domains
 
@@ -66,8 +68,3 @@ def load_benchmark(uri: str) -> Benchmark:
         UsageError: unknown name. DataError: the folder has no images in a known layout.
     """
     return by_domain(open_labelled(uri, "test"))
-
-
-def open_unlabeled(source: str, limit: int | None = None) -> Images:
-    """Unlabeled images of a user's own, or the ``train`` split of an embedded benchmark by its name."""
-    return open_images(asset("train.parquet") if source in EMBEDDED else source, limit=limit)

@@ -170,9 +170,25 @@ def open_images(source: str | Path, *, limit: int | None = None) -> Images:
     if not text.strip():
         raise UsageError("the image source is empty; give a folder, *.tar, *.parquet or hf:ORG/NAME")
     images = _open_hub(text) if text.startswith("hf:") else _open_local(Path(text).expanduser().absolute())
+    return limited(images, limit)
+
+
+def limited(images: Images, limit: int | None) -> Images:
+    """At most ``limit`` images, evenly spaced."""
     if limit is None or limit >= len(images):
         return images
     return subset(images, [i * len(images) // limit for i in range(limit)])
+
+
+def from_source(images: Images, source: str) -> Images:
+    """The same images, with what opens them again."""
+    return _Subset(source, images.ids, images, tuple(range(len(images))))
+
+
+def listed_images(root: Path, names: Sequence[str]) -> Images:
+    """Images by their paths below ``root``, which are their ids, as a data set's list file has them."""
+    names = tuple(names)
+    return _Files("", names, tuple((str(root / name), 0, None) for name in names))
 
 
 def _package(name: str, source: str) -> Any:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from promptstill.artifacts import write_atomic
-from promptstill.data.images import Images, open_images, subset
+from promptstill.data.images import Images, subset
+from promptstill.data.labelled import open_unlabeled
 from promptstill.errors import DataError, UsageError
 
 
@@ -49,7 +50,7 @@ def fingerprint(images: Images) -> str:
 def save_index(images: Images, rejected: Iterable[Rejected], folder: Path) -> None:
     """Write ``folder/index.jsonl``: the source, then each image with the sha256 of its bytes, then the rejected.
 
-    ``UsageError`` if the images did not come from ``open_images`` and so cannot be opened again.
+    ``UsageError`` if the images did not come from ``open_unlabeled`` and so cannot be opened again.
     """
     source = getattr(images, "source", "")
     if not source:
@@ -68,7 +69,7 @@ def load_index(folder: Path) -> tuple[Images, tuple[Rejected, ...]]:
     Reads every byte once. ``DataError`` names the first image that vanished or changed, or a damaged index.
     """
     source, hashes, rejected = _read_index(folder / "index.jsonl")
-    images = open_images(source)
+    images = open_unlabeled(source)
     position = {name: index for index, name in enumerate(images.ids)}
     for name, wanted in hashes.items():
         if name not in position:
