@@ -13,7 +13,7 @@ import typer
 
 from promptstill.config import Settings, resolve
 from promptstill.errors import PromptstillError
-from promptstill.settings import PRESETS, FromImages, FromNames, RunSettings, preset
+from promptstill.settings import PRESETS, FromImages, FromNames, Teach, preset
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Class names in, small verified classifier out."
@@ -21,14 +21,14 @@ app = typer.Typer(
 
 Student = Annotated[Path, typer.Argument(help="a run folder, or its 4-student", show_default=False)]
 COMMON: dict[str, tuple[Any, Any, str]] = {
-    "preset": (str, "fast", "a bundle of settings: " + " | ".join(PRESETS["from-names"])),
+    "preset": (str, "fast", "a bundle of settings"),
     "config": (Path | None, None, "a YAML file of settings, such as another run's config.yaml"),
     "set": (list[str], [], "stage.key=value, as often as needed, e.g. distill.epochs=5"),
     "dry_run": (bool, False, "say what would be done, on which disk and how long, after a probe of a few seconds"),
 }
 
 
-def pipeline_verb(name: str, kind: type[RunSettings], run: Callable[[Any, bool], None]) -> None:
+def pipeline_verb(name: str, kind: type[Settings], run: Callable[[Any, bool], None]) -> None:
     """Add a verb whose options are the plain fields of ``kind``; its groups are reached by --set and --config."""
 
     def verb(**given: Any) -> None:
@@ -37,6 +37,7 @@ def pipeline_verb(name: str, kind: type[RunSettings], run: Callable[[Any, bool],
         run(resolve(kind, values, config=config, base=preset(name, chosen), overrides=overrides), dry)
 
     rows = {key: (str | None, None, field.description or "") for key, field in plain_fields(kind).items()} | COMMON
+    rows["preset"] = (str, "fast", f"{COMMON['preset'][2]}: {' | '.join(PRESETS[name])}")
     parameters = []
     for key, (annotation, default, text) in rows.items():
         option = typer.Option("--" + key.replace("_", "-"), help=text, show_default=default not in (None, [], False))
@@ -75,6 +76,17 @@ def _finished(report: Any, out: Path) -> None:
     print(summary(report, out))
 
 
+def _teach(settings: Teach, dry: bool) -> None:
+    from promptstill.pipelines import plan, teach
+
+    if dry:
+        plan.show(teach.plan(settings))
+        return
+    for line in teach.summary(teach.run(settings), settings.out):
+        print(line)
+
+
+pipeline_verb("teach", Teach, _teach)
 pipeline_verb("from-images", FromImages, _from_images)
 pipeline_verb("from-names", FromNames, _from_names)
 
@@ -116,6 +128,50 @@ def predict(
             print(json_module.dumps({"image": str(image), "predictions": [vars(p) for p in row]}))
         else:
             print(f"{image}: " + ", ".join(f"{p.label} {p.probability:.1%}" for p in row))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="finished run folders", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="the page to write; for several runs comparison.html here")] = None,
+) -> None:
+    """Write the report page of a run again, or one page of several runs side by side."""
+    from promptstill.pipelines.finish import write_page
+
+    print(f"wrote {write_page(runs, out)}")
+
+
+@app.command()
+def export(
+    student: Student,
+    format: Annotated[str, typer.Option(help="onnx | onnx-int8 | torch-export | web")],  # noqa: A002
+    out: Annotated[Path, typer.Option(help="a new or empty folder", show_default=False)],
+    benchmark: Annotated[str | None, typer.Option(help="compare on it: pictograms | dir:PATH; the run's own")] = None,
+    calibrate: Annotated[str | None, typer.Option(help="images that set INT8's ranges; the run's own")] = None,
+    runtime: Annotated[str, typer.Option(help="the page's onnxruntime-web: cdn | local | a folder")] = "cdn",
+    vectors: Annotated[list[Path], typer.Option(help="more sets of classes for the page: runs of the same teacher")] = [],  # noqa: B006
+    set: Annotated[list[str], typer.Option(help="key=value: probabilities, normalize, samples, batch_size, ...")] = [],  # noqa: A002, B006
+) -> None:
+    """Write a student as ONNX, INT8, torch.export or a web page; refused if it disagrees with the student."""
+    from promptstill.exporting import Export
+    from promptstill.pipelines.export import run, summary
+
+    given: dict[str, Any] = {"format": format, "out": out, "runtime": runtime, "vectors": tuple(vectors)}
+    given |= {"benchmark": benchmark, "calibrate": calibrate}
+    settings = resolve(Export, given, overrides=set)
+    print(summary(run(student, settings), settings.out))
+
+
+@app.command()
+def serve(
+    student: Annotated[Path, typer.Argument(help="a run folder, its 4-student, or a web export", show_default=False)],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one")] = 8000,
+    runtime: Annotated[str, typer.Option(help="onnxruntime-web: cdn | local | a folder that has it")] = "cdn",
+) -> None:
+    """Show a student's page in the browser, on this machine alone."""
+    from promptstill.pipelines.serve import serve as run
+
+    run(student, port, runtime, print)
 
 
 @app.command("list")

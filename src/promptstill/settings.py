@@ -4,6 +4,7 @@ They stand together, and not beside the stages that read them, because the comma
 answer ``--help`` without importing torch. Each class names its reader.
 """
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -57,13 +58,77 @@ def check_template(template: str) -> str:
 Names = Annotated[tuple[str, ...], BeforeValidator(read_names)]
 Template = Annotated[str, AfterValidator(check_template)]
 
+TEMPLATE_SETS = (  # what data.templates has under a name
+    "imagenet-60",
+    "imagenet-80",
+    "OxfordPets",
+    "OxfordFlowers",
+    "FGVCAircraft",
+    "DescribableTextures",
+    "EuroSAT",
+    "Food101",
+    "UCF101",
+)
+
+
+def check_template_or_set(text: str) -> str:
+    """A text with exactly one hole, or the name of a set of such texts."""
+    if "{}" in text or text in TEMPLATE_SETS:
+        return check_template(text) if "{}" in text else text
+    near = difflib.get_close_matches(text, TEMPLATE_SETS, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    raise ValueError(f"template {text!r}{hint} needs exactly one {{}} for the class name, or is {set_names()}")
+
+
+def set_names() -> str:
+    """The names of the sets of templates, to be read."""
+    return " | ".join(TEMPLATE_SETS)
+
+
+TemplateOrSet = Annotated[str, AfterValidator(check_template_or_set)]
+
 
 class Vectors(Settings):
     """How class names become class vectors; read by ``stages.teach``."""
 
-    templates: tuple[Template, ...] = Field(
-        default=("a photo of a {}.",), min_length=1, description="texts with a hole; features are averaged"
+    templates: tuple[TemplateOrSet, ...] = Field(
+        default=("a photo of a {}.",),
+        min_length=1,
+        description=f"texts with a hole, averaged, or names of sets: {set_names()}; learned text prompts need none",
     )
+
+
+class Tune(Settings):
+    """Learning a teacher's prompts on few labels (PromptSRC); read by ``stages.tune``."""
+
+    towers: Literal["auto", "both", "visual", "text"] = Field(
+        default="auto", description="which towers get prompts; auto: those that can take them"
+    )
+    depth: int = Field(default=9, ge=1, description="blocks of a tower that get prompts, or all if it has fewer")
+    length: int = Field(default=4, ge=1, description="prompt tokens in each of these blocks")
+    words: str = Field(
+        default="a photo of a", description="words before the class name that the first text prompts begin as; '': none"
+    )
+    epochs: int = Field(default=20, ge=1, description="passes over the labelled images")
+    batch_size: int = Field(default=8, ge=1, description="images a step")
+    lr: float = Field(default=0.005, gt=0, description="SGD's rate at the top of the cosine; the first epoch has 1e-5")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="SGD's momentum")
+    weight_decay: float = Field(default=5e-4, ge=0, description="SGD's weight decay")
+    ce: float = Field(default=1.0, ge=0, description="weight of the cross-entropy with the labels")
+    text: float = Field(default=25.0, ge=0, description="weight of the distance from the frozen class vectors")
+    image: float = Field(default=10.0, ge=0, description="weight of the distance from the frozen image features")
+    logits: float | None = Field(
+        default=None, ge=0, description="weight of the KL from the frozen soft labels; 1/K if not given, as published"
+    )
+    templates: tuple[TemplateOrSet, ...] = Field(
+        default=("imagenet-60",), min_length=1, description="templates of the frozen class vectors, or names of sets"
+    )
+    average_at: float = Field(default=15.0, description="epoch round which the prompts are averaged at the end")
+    average_over: float = Field(default=1.0, gt=0, description="standard deviation of that average, in epochs")
+    views: int = Field(default=5, ge=1, description="views an image; epochs go round them")
+    crop: float = Field(default=0.5, gt=0, le=1, description="smallest share of the picture's area in a view")
+    flip: bool = Field(default=True, description="mirror half of the views")
+    chunk: int = Field(default=64, ge=1, description="texts that go through the text tower together; bounds the memory")
 
 
 class Contrast(Settings):
@@ -163,6 +228,23 @@ class RunSettings(Settings):
     evaluate: Evaluate = Evaluate()
 
 
+class Teach(Settings):
+    """A few labelled images -> a teacher with learned prompts (PromptSRC)."""
+
+    images: str = Field(description="DIR with CLASS/* or DOMAIN/CLASS/* | pictograms (its train split)")
+    out: Path = Field(description="run folder; then --teacher prompted:OUT is the new teacher")
+    classes: Names = Field(default=(), description="learn on these alone: a,b,c or a .txt file; all if not given")
+    teacher: str = Field(default="nano", description="nano | openclip:MODEL/TAG | dir:PATH | hf:ORG/REPO[@REV]")
+    shots: int = Field(default=16, ge=1, description="labelled images of each class, or all if there are fewer")
+    benchmark: str | None = Field(default=None, description="measure on it before and after: pictograms | dir:PATH")
+    seed: int = Field(default=0, ge=0, description="every random draw follows from it")
+    device: str = Field(default="auto", description="auto | cpu | cuda | mps")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        default="32-true", description="of what is computed; the prompts are always kept in full"
+    )
+    tune: Tune = Tune()
+
+
 class FromImages(RunSettings):
     """Class names and unlabeled images of the domain -> student (PromptKD)."""
 
@@ -183,6 +265,11 @@ class FromNames(RunSettings):
 
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "teach": {
+        "fast": {},
+        "best": {"tune": {"views": 20}},
+        "paper": {"tune": {"views": 20, "crop": 0.08}},
+    },
     "from-images": {
         "fast": {},
         "best": {"distill": {"epochs": 60, "views": 20}},

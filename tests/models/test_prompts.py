@@ -90,7 +90,7 @@ def test_text_tokens_begin_as_the_words_they_replace() -> None:
     begun = fresh_text_tokens(clip.model, words, depth=3, length=4, stream=stream())
     assert torch.equal(begun[0], golden(TEACHER)["out.ctx_default_init"])
     assert 0.01 < float(begun[1:].std()) < 0.03
-    long = fresh_text_tokens(clip.model, words, depth=1, length=6, stream=stream())
+    long = fresh_text_tokens(clip.model, None, depth=1, length=6, stream=stream())
     assert torch.equal(long, fresh_tokens(1, 6, 32, stream()))
 
 

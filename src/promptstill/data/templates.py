@@ -35,12 +35,23 @@ DATASET_TEMPLATES = {
 }
 
 
-def context_template(length: int) -> str:
+def context_template(length: int, words: str = "a photo of a") -> str:
     """The text into which ``length`` learned tokens are put, in place of the words in front of the class name.
 
-    Up to four tokens take the place of the first words of ``a photo of a {}.``; more need a place holder each.
+    They take the place of the first of these words; if there are more tokens than words, a place holder each.
     """
-    return PLAIN if length <= 4 else " ".join(["X"] * length) + " {}."
+    return f"{words.strip()} {{}}." if length <= len(words.split()) else " ".join(["X"] * length) + " {}."
+
+
+def expand(templates: Sequence[str]) -> tuple[str, ...]:
+    """Templates and names of sets (``settings.TEMPLATE_SETS``) -> templates, each once, in order."""
+    found = [text for name in templates for text in ((name,) if "{}" in name else _set(name))]
+    return tuple(dict.fromkeys(found))
+
+
+def _set(name: str) -> tuple[str, ...]:
+    kind, _, count = name.partition("-")
+    return imagenet_templates(int(count)) if kind == "imagenet" else (DATASET_TEMPLATES[name],)
 
 
 def imagenet_templates(count: int = 80) -> tuple[str, ...]:

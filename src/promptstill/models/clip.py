@@ -29,7 +29,12 @@ WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "m
 
 
 class Clip:
-    """A frozen vision-language model. Not an ``nn.Module`` on purpose: no ``train()`` of a student can reach it."""
+    """A frozen vision-language model. Not an ``nn.Module`` on purpose: no ``train()`` of a student can reach it.
+
+    ``template`` is the one text that a model with learned text prompts takes class names in, in place of all others.
+    """
+
+    template: str | None = None
 
     def __init__(self, uri: str, model: nn.Module, tokenizer: Any, config: dict[str, Any]) -> None:
         self.uri, self.model, self.tokenizer, self.config = uri, model.eval().requires_grad_(False), tokenizer, config
@@ -90,7 +95,7 @@ class Clip:
         Raises:
             DataError: a text is longer than the model's context.
         """
-        self._refuse_long(texts)
+        self.refuse_long(texts)
         encode: Any = self.model.encode_text
         rows = []
         for start in range(0, len(texts), batch_size):
@@ -98,7 +103,8 @@ class Clip:
             rows.append(encode(tokens, normalize=True).float())
         return torch.cat(rows)
 
-    def _refuse_long(self, texts: Sequence[str]) -> None:
+    def refuse_long(self, texts: Sequence[str]) -> None:
+        """Raise :class:`DataError` for the first text that is longer than the model's context, if that can be told."""
         if not isinstance(self.tokenizer, open_clip.SimpleTokenizer):
             return
         for text in texts:

@@ -57,11 +57,12 @@ class PromptedVisual(nn.Module):
 class PromptedClip(Clip):
     """A frozen CLIP with prompt tokens in its image tower, its text tower, or both; in all else used like one.
 
-    Texts must leave room for the text tokens: take :func:`promptstill.data.templates.context_template` for them.
-    ``hash`` covers the tokens as they are when it is first asked for.
+    Texts must leave room for the text tokens: ``template`` is the one they were learned in, see
+    :func:`promptstill.data.templates.context_template`. ``hash`` covers the tokens as they are when it is first asked
+    for.
     """
 
-    def __init__(self, clip: Clip, prompts: Mapping[str, Tensor]) -> None:
+    def __init__(self, clip: Clip, prompts: Mapping[str, Tensor], template: str = "a photo of a {}.") -> None:
         if unknown := prompts.keys() - set(TOWERS):
             raise UsageError(f"prompts for {', '.join(sorted(unknown))} are unknown; give visual, text or both")
         self.prompts = nn.ParameterDict({name: nn.Parameter(tokens.clone()) for name, tokens in prompts.items()})
@@ -72,6 +73,7 @@ class PromptedClip(Clip):
         if "text" in prompts:
             check_tokens("text", prompts["text"], *text_tower_size(clip.model))
             self.start = first_word(clip.tokenizer)
+            self.template = template
         super().__init__(clip.uri, clip.model, clip.tokenizer, clip.config)
         self.to(clip.device)
 
@@ -110,7 +112,7 @@ class PromptedClip(Clip):
         """
         if "text" not in self.prompts:
             return super().embed_texts(texts, batch_size)
-        self._refuse_long(texts)
+        self.refuse_long(texts)
         rows = [
             self.encode_ids(self.tokenizer(list(texts[i : i + batch_size]))) for i in range(0, len(texts), batch_size)
         ]
@@ -123,15 +125,15 @@ def fresh_tokens(depth: int, length: int, width: int, stream: torch.Generator) -
 
 
 def fresh_text_tokens(
-    model: nn.Module, words: Tensor, depth: int, length: int, stream: torch.Generator, start: int = 1
+    model: nn.Module, words: Tensor | None, depth: int, length: int, stream: torch.Generator, start: int = 1
 ) -> Tensor:
-    """Fresh tokens for a text tower; up to four at block 0 begin as the words they replace.
+    """Fresh tokens for a text tower; those of block 0 begin as the words that they replace, if there are any.
 
     ``words`` (L,) are the ids of a text of :func:`promptstill.data.templates.context_template`.
     """
     _, width = text_tower_size(model)
     tokens = fresh_tokens(depth, length, width, stream)
-    if depth and length <= 4:
+    if words is not None:
         embedding = text_parts(model).embedding
         tokens[0] = embedding(words[start : start + length].to(embedding.weight.device)).detach().cpu()
     return tokens

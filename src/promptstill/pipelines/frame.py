@@ -14,8 +14,9 @@ from promptstill.data.images import Images
 from promptstill.engine import Stopper, make_fabric, stream_seed
 from promptstill.errors import UsageError
 from promptstill.models.bundle import Bundle, load_bundle
-from promptstill.models.clip import Clip, load_clip
+from promptstill.models.clip import Clip
 from promptstill.models.student import PromptShape, Student, make_student
+from promptstill.models.teachers import load_teacher
 from promptstill.settings import Evaluate, RunSettings
 from promptstill.stages.distill import distill, prepare, what_learns
 from promptstill.stages.evaluate import evaluate
@@ -75,7 +76,7 @@ class Frame:
 def framed(settings: RunSettings) -> Generator[Frame]:
     """Open, or continue, the run in ``settings.out`` with its cast."""
     fabric = make_fabric(settings.device, settings.precision)
-    teacher = load_clip(settings.teacher).to(fabric.device)
+    teacher = load_teacher(settings.teacher).to(fabric.device)
     student = cast_student(settings, teacher)
     benchmark = open_benchmark(settings.benchmark, settings.classes) if settings.benchmark else None
     with Run.open(settings.out, settings) as run, Stopper().listening() as stopper:
@@ -107,7 +108,7 @@ def evaluate_student(
         raise UsageError(f"cannot write {json}: a file must stand in a folder; choose another place")
     bundle = load_bundle(Path(student))
     scored = open_benchmark(benchmark, bundle.vectors.names)
-    figures = evaluate(bundle, load_clip(teacher or bundle.vectors.teacher), scored, Evaluate())
+    figures = evaluate(bundle, load_teacher(teacher or bundle.vectors.teacher), scored, Evaluate())
     if json:
         json.parent.mkdir(parents=True, exist_ok=True)
         write_json(json, figures)

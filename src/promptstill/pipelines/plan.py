@@ -9,12 +9,13 @@ from typing import Any
 import torch
 
 from promptstill.data.benchmarks import open_unlabeled
-from promptstill.data.templates import fill
+from promptstill.data.templates import expand, fill
 from promptstill.engine import stream
 from promptstill.models.bundle import load_bundle
-from promptstill.models.clip import Clip, load_clip
+from promptstill.models.clip import Clip
 from promptstill.models.generator import load_generator
 from promptstill.models.student import Student
+from promptstill.models.teachers import load_teacher
 from promptstill.pipelines.frame import cast_student, open_benchmark
 from promptstill.settings import FromImages, FromNames, RunSettings
 from promptstill.stages.synthesize import Painter, encode_png
@@ -56,15 +57,15 @@ def plan_evaluate(student: Path, benchmark: str, teacher: str | None = None) -> 
     """Needs of an evaluation."""
     bundle = load_bundle(student)
     tests = len(open_benchmark(benchmark, bundle.vectors.names))
-    each = _probe_teacher(load_clip(teacher or bundle.vectors.teacher)) + _probe_student(bundle.student) / 3
+    each = _probe_teacher(load_teacher(teacher or bundle.vectors.teacher)) + _probe_student(bundle.student) / 3
     return [Need("evaluate", tests, tests * each, 0.0)]
 
 
 def _plan(settings: RunSettings, first: Need, third: Callable[[Clip], Need]) -> list[Need]:
-    teacher = load_clip(settings.teacher)
+    teacher = load_teacher(settings.teacher)
     distill, count = settings.distill, first.images
     student = cast_student(settings, teacher)
-    texts = [fill(template, name) for template in settings.vectors.templates for name in settings.classes]
+    texts = [fill(template, name) for template in expand(settings.vectors.templates) for name in settings.classes]
     vectors = Need("1-vectors", 0, _seconds(lambda: teacher.embed_texts(texts[:PROBE])) * len(texts) / PROBE, 0.01)
     embedding = _probe_teacher(teacher)
     learning = count * (distill.views * embedding + distill.epochs * _probe_student(student))
