@@ -16,7 +16,7 @@ from main_job import DEMO
 from promptstill.artifacts import ClassVectors
 from promptstill.data.benchmarks import Benchmark, asset, load_benchmark
 from promptstill.models.clip import Clip, load_clip
-from promptstill.models.generator import VQGAN, load_generator
+from promptstill.models.generator import VQGAN, load_vqgan
 from promptstill.ops.cost import cost
 from promptstill.ops.guidance import nearest_codes
 from promptstill.ops.metrics import accuracy
@@ -80,7 +80,7 @@ def main() -> None:
         ten = class_vectors(clip, DEMO, TEMPLATES["A {}"])
         figures[uri]["demo_classes"] = zero_shot(clip, benchmark.restrict(DEMO), ten)
         figures[uri]["cost"] = cost(clip.visual, clip.preprocess.size)
-    figures["nano-vqgan"] = reconstruction(load_generator("nano-vqgan"), benchmark)
+    figures["nano-vqgan"] = reconstruction(load_vqgan("nano-vqgan"), benchmark)
     figures["images"] = len(benchmark)
     figures["chance"] = 100 / len(benchmark.classes)
     figures["megabytes"] = {name: megabytes(name) for name in ("nano", "nano-student", "nano-vqgan", "pictograms")}

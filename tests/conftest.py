@@ -24,7 +24,7 @@ settings.load_profile("promptstill")
 import torch  # noqa: E402  (they read the environment)
 
 from promptstill.models.clip import Clip, load_clip  # noqa: E402
-from promptstill.models.generator import VQGAN, load_generator  # noqa: E402
+from promptstill.models.generator import VQGAN, load_vqgan  # noqa: E402
 from runs import Models  # noqa: E402
 from tiny import make_benchmark, make_clip, make_pictures, make_vqgan  # noqa: E402
 
@@ -70,7 +70,7 @@ def clip(clip_dir: Path) -> Clip:
 
 @pytest.fixture(scope="session")
 def vqgan(vqgan_dir: Path) -> VQGAN:
-    return load_generator(f"dir:{vqgan_dir}")
+    return load_vqgan(f"dir:{vqgan_dir}")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 
 LISTING = {"1-vectors", "2-prompts", "3-images", "4-student", "5-report", "config.yaml", "run.log", "metrics.jsonl"}
 SMALL = ("distill.epochs=2", "distill.views=2", "distill.batch_size=4")
-PAINT = ("synthesize.steps=3", "synthesize.batch_size=4", "synthesize.image_size=16", "diversify.images_per_class=3")
+PAINT = (
+    "synthesize.steps=3",
+    "synthesize.batch_size=4",
+    "synthesize.shard_size=4",
+    "synthesize.image_size=16",
+    "synthesize.gate=false",  # a random teacher recognises nothing
+    "diversify.images_per_class=3",
+    "diversify.picture=false",
+)
 
 
 class Models(NamedTuple):

@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -257,6 +257,11 @@ class Prompts:
     texts: tuple[str, ...]
     embeddings: np.ndarray
     details: tuple[dict[str, Any], ...]
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """Some of the prompts, in this order."""
+        texts, details = (tuple(part[row] for row in rows) for part in (self.texts, self.details))
+        return type(self)(self.labels[list(rows)], texts, self.embeddings[list(rows)], details)
 
     def save(self, folder: Path) -> None:
         """Write ``prompts.safetensors`` and ``prompts.jsonl`` (one line a prompt, to read)."""

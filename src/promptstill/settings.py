@@ -166,18 +166,42 @@ class Diversify(Settings):
     template: Template = Field(default="{} in the style of", description="the words before a style")
     styles: str = Field(default="paper", description="paper (86) | strict (none that names a test domain) | FILE.txt")
     spread: float = Field(default=10.0, ge=0, description="e of eq. 10: how far pseudo-words are drawn from the mean")
+    picture: bool = Field(default=True, description="draw a t-SNE map of the prompts, 2-prompts/map.png")
     contrast: Contrast = Contrast()
 
 
 class Synthesize(Settings):
-    """Guided synthesis; read by ``stages.synthesize``."""
+    """How prompts become surrogate images; read by ``stages.synthesize`` and ``models.painter``."""
 
-    steps: int = Field(default=50, ge=1, description="optimiser steps an image")
+    steps: int = Field(default=50, ge=1, description="optimiser steps an image, at most")
     lr: float = Field(default=0.15, gt=0, description="Adam's learning rate on the latent")
     cutouts: int = Field(default=2, ge=1, description="augmented cutouts an image and step")
     noise: float = Field(default=0.1, ge=0, description="most noise added to a cutout, uniform from 0")
-    batch_size: int = Field(default=40, ge=1, description="images optimised together; also the size of a shard")
+    batch_size: int = Field(default=16, ge=1, description="images optimised together")
+    shard_size: int = Field(default=64, ge=1, description="prompts a file; what is lost at most by an interruption")
     image_size: int | None = Field(default=None, ge=8, description="side of the images; the generator's own by default")
+    start: Literal["codes", "paper", "shapes"] = Field(
+        default="codes", description="first latent: random codes | a light plain sheet | a sheet with random shapes"
+    )
+    smooth: float = Field(default=0.0, ge=0, description="weight of the image's total variation in the loss")
+    keep_class: float = Field(default=0.0, ge=0, description="weight of the cross-entropy to the image's class")
+    coarse: float = Field(default=0.0, ge=0, lt=1, description="share of the steps that are done at half the size")
+    settled: float = Field(
+        default=0.0, ge=0, description="stop an image whose mean loss falls by less in 10 steps; 0: no"
+    )
+    sure: float = Field(
+        default=0.0, ge=0, lt=1, description="stop an image when the teacher is that sure of its class, 0 to 1; 0: no"
+    )
+    warm_steps: int = Field(
+        default=0, ge=0, description="steps of an image that starts from a finished one of its class; 0: none does"
+    )
+    precision: Literal["32-true", "bf16-mixed"] = Field(
+        default="32-true", description="of generator and teacher; latents, codes, distances and Adam are in fp32 always"
+    )
+    gate: bool = Field(default=True, description="drop images that the teacher calls by another class of the run")
+    text_steps: int = Field(default=4, ge=1, description="denoising steps of a text-to-image generator")
+    guidance: float = Field(default=2.0, ge=0, description="classifier-free guidance of a text-to-image generator")
+    sheet: int = Field(default=8, ge=0, description="images a class on the contact sheet; 0: no sheet")
 
 
 class Distill(Settings):
@@ -275,6 +299,18 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "best": {"distill": {"epochs": 60, "views": 20}},
     },
     "from-names": {
+        "paper": {
+            "diversify": {"strategy": "contrastive", "images_per_class": 3000, "contrast": {"anchor": 0.0}},
+            "synthesize": {
+                "steps": 500,
+                "cutouts": 32,
+                "batch_size": 8,
+                "start": "codes",
+                "smooth": 0.0,
+                "sure": 0.0,
+                "gate": False,
+            },
+        },
         "fast": {},
         "best": {
             "diversify": {"images_per_class": 64},

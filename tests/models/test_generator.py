@@ -9,7 +9,7 @@ import torch
 
 from promptstill.engine import stream
 from promptstill.errors import MissingError, UsageError
-from promptstill.models.generator import VQGAN, load_generator
+from promptstill.models.generator import VQGAN, load_generator, load_vqgan
 from tiny import make_vqgan
 
 
@@ -61,9 +61,9 @@ def test_what_its_makers_say_is_read(vqgan: VQGAN, vqgan_dir: Path, tmp_path: Pa
     assert vqgan.image_size is None
     folder = shutil.copytree(vqgan_dir, tmp_path / "vqgan")
     (folder / "about.json").write_text(json.dumps({"trained_on": "icons", "image_size": 64}))
-    told = load_generator(f"dir:{folder}")
+    told = load_vqgan(f"dir:{folder}")
     assert (told.trained_on, told.image_size, told.hash) == ("icons", 64, vqgan.hash)
-    assert load_generator(f"dir:{make_vqgan(tmp_path / 'other', seed=1)}").hash != vqgan.hash
+    assert load_vqgan(f"dir:{make_vqgan(tmp_path / 'other', seed=1)}").hash != vqgan.hash
 
 
 @pytest.mark.parametrize("uri", ["dalle", "dir:", "nano_vqgan", "hf:a/b"])
@@ -85,7 +85,22 @@ def test_a_generator_without_sound_files_is_refused(vqgan_dir: Path, tmp_path: P
 def test_a_published_checkpoint_is_a_generator(tmp_path: Path) -> None:
     for suffix in ("ckpt", "yaml"):
         shutil.copy(Path(__file__).parents[1] / "golden" / "vqgan" / f"model.{suffix}", tmp_path)
-    generator = load_generator(f"taming:{tmp_path / 'model.ckpt'}")
-    again = load_generator(f"dir:{tmp_path / 'model-diffusers'}")
+    generator = load_vqgan(f"taming:{tmp_path / 'model.ckpt'}")
+    again = load_vqgan(f"dir:{tmp_path / 'model-diffusers'}")
     assert generator.hash == again.hash
     assert generator.image_size == 16
+
+
+def test_a_gumbel_vqgan_decodes_but_cannot_encode(tmp_path: Path) -> None:
+    gumbel = VQGAN("gumbel", load_vqgan(f"dir:{make_vqgan(tmp_path / 'vqgan')}").model, {"encodes": False})
+    with pytest.raises(UsageError, match="leave start, coarse and warm_steps"):
+        gumbel.encode(torch.rand(1, 3, 16, 16))
+
+
+def test_dead_codes_are_neither_drawn_nor_found(tmp_path: Path) -> None:
+    model = load_vqgan(f"dir:{make_vqgan(tmp_path / 'vqgan')}").model
+    model.quantize.embedding.weight.data[5:] *= 1e-5
+    generator = VQGAN("mostly dead", model, {})
+    assert len(generator.codebook) == 5
+    z = generator.draw(64, stream(0, "z"))
+    assert {tuple(cell) for cell in z.flatten(0, 1).tolist()} == {tuple(row) for row in generator.codebook.tolist()}

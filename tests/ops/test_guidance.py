@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
 
-from promptstill.ops.guidance import clamp_with_gradient, nearest_codes, project, spherical_distance, straight_through
+from promptstill.ops.guidance import (
+    adam_step,
+    clamp_with_gradient,
+    live_codes,
+    nearest_codes,
+    project,
+    spherical_distance,
+    straight_through,
+    total_variation,
+)
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden"
 GOLDEN = load_file(FOLDER / "vqgan_clip.safetensors")
@@ -94,3 +103,34 @@ def test_nearest_codes_are_the_nearest() -> None:
 def test_projecting_twice_changes_nothing(scale: float) -> None:
     once = project(scale * GOLDEN["st.z"], CODEBOOK)
     assert torch.equal(project(once, CODEBOOK), once)
+
+
+def test_adam_is_torchs_for_items_that_began_at_different_times() -> None:
+    rng = torch.Generator().manual_seed(3)
+    grads = torch.randn(5, 2, 4, 3, generator=rng)
+    z = torch.randn(2, 4, 3, generator=rng)
+    wanted = [each.clone().requires_grad_() for each in z]
+    optimizers = [torch.optim.Adam([each], lr=0.15) for each in wanted]
+    moments, step = (torch.zeros_like(z), torch.zeros_like(z)), torch.zeros(2)
+    for number, grad in enumerate(grads):
+        if number == 2:  # the second item begins anew
+            optimizers[1] = torch.optim.Adam([wanted[1]], lr=0.15)
+            moments[0][1], moments[1][1], step[1] = 0, 0, 0
+        for item, optimizer in enumerate(optimizers):
+            wanted[item].grad = grad[item].clone()
+            optimizer.step()
+        step += 1
+        adam_step(z, grad, moments, step, 0.15)
+    torch.testing.assert_close(z, torch.stack([each.detach() for each in wanted]), atol=1e-6, rtol=1e-5)
+
+
+def test_rows_that_training_never_moved_are_no_codes() -> None:
+    rows = torch.randn(10, 8, generator=torch.Generator().manual_seed(0))
+    rows[[2, 5, 6]] *= 1e-4
+    assert torch.equal(live_codes(rows), rows[[0, 1, 3, 4, 7, 8, 9]])
+
+
+def test_total_variation_is_zero_of_a_plain_picture_and_counts_each_edge() -> None:
+    picture = torch.zeros(2, 3, 5, 5)
+    picture[1, :, :, 2:] = 1.0
+    torch.testing.assert_close(total_variation(picture), torch.tensor([0.0, 0.25]))

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from golden_models import FOLDER, error, golden, reference_clip
 from promptstill.models.clip import Clip
-from promptstill.models.generator import VQGAN, load_generator
+from promptstill.models.generator import VQGAN, load_vqgan
+from promptstill.models.painter import Painter
 from promptstill.models.taming import import_taming
 from promptstill.ops.augment import SQUARE, Cutouts
 from promptstill.ops.guidance import clamp_with_gradient, nearest_codes, spherical_distance
 from promptstill.ops.preprocess import normalize
 from promptstill.settings import Synthesize
-from promptstill.stages.synthesize import Painter
+from small_runs import vectors_of
 
 LEARNING_RATE, STEPS = 0.15, 3
 EXACT, LOOSE, LATENT = 1e-5, 2e-5, 5e-4
@@ -43,7 +44,7 @@ def teacher() -> Clip:
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory: pytest.TempPathFactory) -> VQGAN:
     published, folder = FOLDER / "vqgan", tmp_path_factory.mktemp("guided") / "vqgan"
-    return load_generator(f"dir:{import_taming(published / 'model.ckpt', published / 'model.yaml', folder)}")
+    return load_vqgan(f"dir:{import_taming(published / 'model.ckpt', published / 'model.yaml', folder)}")
 
 
 def descend(teacher: Clip, generator: VQGAN, rows: slice) -> Iterator[State]:
@@ -100,7 +101,10 @@ def test_the_painter_has_the_references_loss_when_its_cutout_is_the_picture(
     teacher: Clip, generator: VQGAN, states: list[State]
 ) -> None:
     size, n = teacher.preprocess.size, len(states[0].z)
-    plain = Cutouts(SQUARE.expand(n, 4, 2), torch.ones(n, 2), torch.zeros(n, 4), torch.zeros(n, 3, size, size))
-    painter = Painter(teacher, generator, Synthesize(cutouts=1), seed=0)
+    blank = torch.zeros(n, 3, size, size)
+    plain = Cutouts(SQUARE.expand(n, 4, 2), torch.ones(n, 2), torch.zeros(n, 4), torch.zeros(n), blank)
+    painter = Painter(teacher, generator, vectors_of(teacher), Synthesize(cutouts=1), seed=0)
     for state, wanted in zip(states, numbers("losses"), strict=True):
-        assert error(painter.loss(state.z, numbers("target"), plain), wanted) < LOOSE
+        loss, score = painter.loss(state.z, numbers("target"), torch.zeros(n, dtype=torch.long), plain)
+        assert error(loss, wanted) < LOOSE
+        assert bool((score >= 0).all() & (score <= 1).all())

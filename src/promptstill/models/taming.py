@@ -57,6 +57,7 @@ def import_taming(checkpoint: Path, config: Path, folder: Path, trained_on: str 
         return folder
     state = convert_weights(read_weights(checkpoint, wanted), wanted)
     about = {"image_size": wanted["ddconfig"]["resolution"], "source": source, "made_from": checkpoint.name}
+    about["encodes"] = wanted["kind"] == "VQModel"  # a Gumbel VQGAN's encoder leads to scores of codes instead
     _write(folder, convert_config(wanted), state, about | ({"trained_on": trained_on} if trained_on else {}))
     return folder
 

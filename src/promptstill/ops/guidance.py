@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+BETAS = 0.9, 0.999  # Adam's own defaults
+
 
 def spherical_distance(x: Tensor, y: Tensor) -> Tensor:
     """Half the squared angle between paired vectors: (..., D), (..., D) -> (...), in [0, pi^2/2].
@@ -42,6 +44,16 @@ def nearest_codes(z: Tensor, codebook: Tensor) -> Tensor:
     return distance.argmin(-1)
 
 
+def live_codes(codebook: Tensor, share: float = 0.01) -> Tensor:
+    """The rows that training has moved: those longer than ``share`` of the longest one. (N, C) -> (M, C), M <= N.
+
+    Published codebooks keep most rows at their first values, which are shorter by orders of magnitude: a random one of
+    these is a start at about zero, and searching them is in vain.
+    """
+    length = codebook.norm(dim=-1)
+    return codebook[length > share * length.max()]
+
+
 def straight_through(z: Tensor, codebook: Tensor) -> Tensor:
     """Nearest codebook rows (..., C); the gradient passes to ``z`` unchanged."""
     rows = F.embedding(nearest_codes(z.detach(), codebook), codebook)
@@ -51,3 +63,25 @@ def straight_through(z: Tensor, codebook: Tensor) -> Tensor:
 def project(z: Tensor, codebook: Tensor) -> Tensor:
     """Clamp each channel of ``z`` (..., C) to the codebook's range in that channel."""
     return torch.minimum(torch.maximum(z, codebook.min(0).values), codebook.max(0).values)
+
+
+def adam_step(z: Tensor, grad: Tensor, moments: tuple[Tensor, Tensor], step: Tensor, lr: float) -> Tensor:
+    """Adam with torch's default constants on items that began at different times.
+
+    Args:
+        z: (B, ...), moved in place. grad: its gradient. moments: first and second moment, moved in place.
+        step: (B,), each item's number of steps, this one included.
+
+    Returns: ``z``.
+    """
+    first, second = moments
+    count = step.to(z).view(-1, *[1] * (z.dim() - 1))
+    first.lerp_(grad, 1 - BETAS[0])
+    second.mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
+    spread = (second / (1 - BETAS[1] ** count)).sqrt_().add_(1e-8)
+    return z.sub_(lr * (first / (1 - BETAS[0] ** count)) / spread)
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """Mean absolute difference of neighbouring pixels, down and across: (B, 3, H, W) -> (B,)."""
+    return sum((images.diff(dim=axis).abs().mean((1, 2, 3)) for axis in (-1, -2)), images.new_zeros(len(images)))

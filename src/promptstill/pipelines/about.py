@@ -10,7 +10,7 @@ from promptstill.artifacts import free_bytes
 from promptstill.data.benchmarks import load_benchmark
 from promptstill.errors import PromptstillError
 from promptstill.models.clip import load_clip
-from promptstill.models.generator import load_generator
+from promptstill.models.generator import load_vqgan
 from promptstill.settings import PRESETS
 from promptstill.stages.report import versions
 
@@ -35,6 +35,8 @@ def catalogue() -> dict[str, dict[str, str]]:
             "nano-vqgan": "embedded, 64 px",
             "dir:PATH": "a diffusers VQModel directory",
             "taming:FILE.ckpt": "a published taming-transformers checkpoint, its yaml beside it",
+            "pixels": "no generator: the picture itself is optimised, the strictest data-free claim",
+            "diffusers:PATH or ORG/REPO": "a text-to-image pipeline, such as SD-Turbo (extra: diffusion)",
         },
         "benchmarks": {"pictograms": "embedded icons by style", "dir:PATH": "a folder DOMAIN/CLASS/*"},
         "presets": {name: ", ".join(rows) for name, rows in PRESETS.items()},
@@ -50,7 +52,7 @@ def examine() -> dict[str, tuple[bool, str]]:
         "disk": (free_bytes(Path.cwd()) > 1e9, f"{free_bytes(Path.cwd()) / 1e9:.1f} GB free here"),
         "hub": (True, "offline by HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else "allowed"),
     }
-    for uri, load in {"nano": load_clip, "nano-student": load_clip, "nano-vqgan": load_generator}.items():
+    for uri, load in {"nano": load_clip, "nano-student": load_clip, "nano-vqgan": load_vqgan}.items():
         findings[uri] = _loads(lambda load=load, uri=uri: f"{load(uri).hash[:12]}")
     findings["pictograms"] = _loads(lambda: f"{len(load_benchmark('pictograms').classes)} classes")
     return findings

@@ -9,13 +9,18 @@ from typing import Any
 
 from promptstill.artifacts import Prompts, Report
 from promptstill.config import resolve
-from promptstill.data.images import open_images
-from promptstill.models.generator import load_generator
+from promptstill.data.images import Images, open_images
+from promptstill.data.sheet import draw_map
+from promptstill.errors import UsageError
+from promptstill.models.clip import Clip
+from promptstill.models.generator import Latents, load_generator
+from promptstill.models.painter import make_painter, painted_size
+from promptstill.models.text_to_image import TextToImage
 from promptstill.pipelines.frame import framed
 from promptstill.settings import FromNames
 from promptstill.settings import preset as find_preset
 from promptstill.stages.diversify import diversify
-from promptstill.stages.synthesize import Painter, synthesize
+from promptstill.stages.synthesize import synthesize
 
 
 def from_names(
@@ -39,22 +44,41 @@ def run(settings: FromNames) -> Report:
     """Run, or continue, the pipeline in ``settings.out``."""
     generator = load_generator(settings.generator)
     with framed(settings) as frame:
+        _refuse(settings, generator, frame.teacher)
         generator.to(frame.fabric.device)
 
         def write_prompts(folder: Path) -> dict[str, Any]:
             chosen, names = settings.diversify, settings.classes
             made = diversify(frame.teacher, names, chosen, settings.seed, frame.stopper)
             made.prompts.save(folder)
-            return made.figures
+            if not chosen.picture:
+                return made.figures
+            picture = draw_map(made.prompts.embeddings, made.prompts.labels, names, folder / "map.png")
+            return made.figures | {"picture": picture}
 
         def paint_images(folder: Path) -> dict[str, Any]:
-            painter = Painter(frame.teacher, generator, settings.synthesize, settings.seed)
-            share = synthesize(painter, prompts, vectors, folder, frame.stopper)
-            return {"images": len(prompts.labels), "recognised_by_teacher": round(share, 4)}
+            return synthesize(painter, prompts, vectors, folder, frame.stopper)
 
         vectors = frame.teach()
+        painter = make_painter(frame.teacher, generator, vectors, settings.synthesize, settings.seed)
         prompts = frame.run.once("2-prompts", write_prompts, Prompts.load)
-        images = frame.run.once("3-images", paint_images, open_images)
+        images = frame.run.once("3-images", paint_images, open_shards)
         bundle = frame.distill(images, vectors)
         strictness = f"No real image was used; the generator ({generator.uri}) was trained on: {generator.trained_on}."
         return frame.report("from-names", bundle, strictness)
+
+
+def _refuse(settings: FromNames, generator: Latents | TextToImage, teacher: Clip) -> None:
+    """Raise :class:`UsageError` for what this generator cannot do, before anything is made."""
+    if not isinstance(generator, TextToImage):
+        painted_size(teacher, generator, settings.synthesize)
+    elif settings.diversify.strategy in ("random", "contrastive"):
+        raise UsageError(
+            f"{generator.uri} reads words, and diversify.strategy={settings.diversify.strategy} makes pseudo-words, "
+            "which have no spelling; use baseline or mix"
+        )
+
+
+def open_shards(folder: Path) -> Images:
+    """The surrogate images; the contact sheet beside them is none."""
+    return open_images(folder / "shard-*.parquet")

@@ -2,23 +2,27 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from promptstill.artifacts import Prompts
 from promptstill.data.benchmarks import open_unlabeled
 from promptstill.data.templates import expand, fill
-from promptstill.engine import stream
+from promptstill.engine import Stopper, progress
 from promptstill.models.bundle import load_bundle
 from promptstill.models.clip import Clip
 from promptstill.models.generator import load_generator
+from promptstill.models.painter import Painter, Teller, make_painter
 from promptstill.models.student import Student
 from promptstill.models.teachers import load_teacher
 from promptstill.pipelines.frame import cast_student, open_benchmark
 from promptstill.settings import FromImages, FromNames, RunSettings
-from promptstill.stages.synthesize import Painter, encode_png
+from promptstill.stages.synthesize import encode_png
+from promptstill.stages.teach import class_vectors
 
 PROBE = 8  # images in a probe's batch
 
@@ -46,7 +50,8 @@ def plan_from_names(settings: FromNames) -> list[Need]:
     count = len(settings.classes) * settings.diversify.images_per_class
 
     def synthesis(teacher: Clip) -> Need:
-        painter = Painter(teacher, load_generator(settings.generator), settings.synthesize, settings.seed)
+        vectors = class_vectors(teacher, settings.classes, settings.vectors)
+        painter = make_painter(teacher, load_generator(settings.generator), vectors, settings.synthesize, settings.seed)
         seconds, megabytes = _probe_synthesis(painter, fill("A {}", settings.classes[0]))
         return Need("3-images", count, seconds * count, megabytes * count)
 
@@ -113,13 +118,18 @@ def _probe_student(student: Student) -> float:
     return _seconds(lambda: student(batch).sum().backward()) / PROBE
 
 
-def _probe_synthesis(painter: Painter, text: str) -> tuple[float, float]:
-    """Seconds and megabytes of one painted image."""
-    target = painter.teacher.embed_texts([text]).expand(PROBE, -1)
-    streams = [stream(painter.seed, "probe", i) for i in range(PROBE)]
-    z = torch.stack([painter.generator.draw(painter.size, s) for s in streams]).requires_grad_()
-    optimizer = torch.optim.Adam([z], lr=painter.settings.lr)
-    painter.step(z, target, optimizer, streams)
-    seconds = _seconds(lambda: painter.step(z, target, optimizer, streams)) * painter.settings.steps / PROBE
-    with torch.no_grad():
-        return seconds, 1e-6 * len(encode_png(painter.generator.decode(z)[0].clamp(0, 1)))
+def _probe_synthesis(painter: Painter | Teller, text: str) -> tuple[float, float]:
+    """Seconds and megabytes of one painted image: of all steps of an image, from the time that a few take."""
+    target = painter.teacher.embed_texts([text]).expand(PROBE, -1).cpu().numpy()
+    prompts = Prompts(np.zeros(PROBE, dtype=np.int64), (text,) * PROBE, target, ({},) * PROBE)
+    painted = []
+
+    def paint(steps: int) -> None:
+        few = replace(painter, settings=painter.settings.model_copy(update={"steps": steps, "text_steps": steps}))
+        with progress("probe", PROBE) as ticker:
+            painted.extend(few.paint(prompts, range(PROBE), {}, ticker, Stopper()))
+
+    paint(2)
+    short, long = _seconds(lambda: paint(2)), _seconds(lambda: paint(5))
+    seconds = short + (long - short) / 3 * max(0, painter.steps - 2)
+    return seconds / PROBE, 1e-6 * len(encode_png(next(each.image for each in painted if each.image is not None)))

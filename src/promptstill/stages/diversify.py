@@ -12,7 +12,6 @@ from torch import Generator, Tensor
 
 from promptstill.artifacts import Prompts
 from promptstill.data.styles import load_styles
-from promptstill.data.templates import fill, fill_all
 from promptstill.data.wording import shuffled, spelled, substituted
 from promptstill.engine import Stopper, progress, stream
 from promptstill.errors import DataError
@@ -27,6 +26,7 @@ from promptstill.ops.contrastive import (
     retention,
     token_statistics,
 )
+from promptstill.data.templates import fill, fill_all
 from promptstill.settings import Contrast, Diversify
 
 log = logging.getLogger("promptstill")
@@ -80,14 +80,22 @@ def mix(teacher: Clip, names: tuple[str, ...], settings: Diversify, seed: int, _
     first, second = (torch.tensor([styles.index(each["styles"][k]) for each in details]) for k in (0, 1))
     share = torch.tensor([each["shares"][0] for each in details]).to(pure)
     embeddings = mix_unit(pure[plan.labels, first], pure[plan.labels, second], share)
-    texts = [f"{fill(settings.template, names[c])} {_told(d)}" for c, d in zip(plan.labels, details, strict=True)]
-    return _diversified(teacher, plan, texts, embeddings, details)
+    words = [fill(settings.template, names[c]) for c in plan.labels]
+    texts = [f"{each} {_told(mixture)}" for each, mixture in zip(words, details, strict=True)]
+    spoken = ({**mixture, "said": _said(mixture, each)} for each, mixture in zip(words, details, strict=True))
+    return _diversified(teacher, plan, texts, embeddings, tuple(spoken))
 
 
 def _mixture(drawn: Generator, styles: Sequence[str]) -> dict[str, Any]:
     first, second = torch.randperm(len(styles), generator=drawn)[:2].tolist()
     share = float(torch.rand((), generator=drawn))  # Beta(1, 1) is uniform
     return {"styles": (styles[first], styles[second]), "shares": (share, 1 - share)}
+
+
+def _said(mixture: dict[str, Any], words: str) -> str:
+    """A mixture for a generator that is told words: the style with the larger share first."""
+    order = (0, 1) if mixture["shares"][0] >= 0.5 else (1, 0)
+    return f"{words} {' and '.join(mixture['styles'][k] for k in order)}"
 
 
 def _told(mixture: dict[str, Any]) -> str:

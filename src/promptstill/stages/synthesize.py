@@ -1,99 +1,118 @@
-"""Prompts -> surrogate images: a generator's latent is optimised until the teacher sees the prompt in the picture."""
+"""Prompts -> surrogate images: whatever paints them, they are judged by the teacher and go to shards."""
 
 import io
+import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from promptstill.artifacts import ClassVectors, Prompts, write_atomic
-from promptstill.engine import Stopper, Ticker, progress, stream
+from promptstill.data.sheet import contact_sheet
+from promptstill.engine import Stopper, Ticker, progress
+from promptstill.errors import DataError
 from promptstill.models.clip import Clip
-from promptstill.models.generator import VQGAN
-from promptstill.ops.augment import Cutouts, apply_cutouts, draw_cutouts, stack_cutouts
-from promptstill.ops.guidance import clamp_with_gradient, spherical_distance
-from promptstill.ops.preprocess import resize
-from promptstill.settings import Synthesize
+from promptstill.models.painter import Painted, Painter, Teller
+from promptstill.ops.contrastive import distances
+from promptstill.ops.preprocess import resize, to_unit
 
 log = logging.getLogger("promptstill")
 
-
-@dataclass(frozen=True)
-class Painter:
-    """A generator under a teacher's guidance."""
-
-    teacher: Clip
-    generator: VQGAN
-    settings: Synthesize
-    seed: int
-
-    @property
-    def size(self) -> int:
-        """Side of the painted images: as set, else the generator's own, else the teacher's input."""
-        return self.settings.image_size or self.generator.image_size or self.teacher.preprocess.size
-
-    def paint(self, prompts: Prompts, rows: range, ticker: Ticker, stopper: Stopper) -> tuple[Tensor, Tensor]:
-        """Optimise the latents of some prompts together: images (B, 3, H, W) in [0, 1] and their last losses (B,).
-
-        DFKD-VLFM eq. 3 by VQGAN-CLIP: each image is compared with its own prompt alone, over augmented cutouts, and
-        draws from its own random stream. The loss is summed over the batch, so that images do not touch each other.
-        """
-        streams = [stream(self.seed, "synthesize", row) for row in rows]
-        target = torch.from_numpy(prompts.embeddings[rows.start : rows.stop]).to(self.teacher.device)
-        z = torch.stack([self.generator.draw(self.size, s) for s in streams]).requires_grad_()
-        optimizer = torch.optim.Adam([z], lr=self.settings.lr)
-        loss = torch.zeros(len(rows))
-        for _ in range(self.settings.steps):
-            loss = self.step(z, target, optimizer, streams)
-            ticker.advance(len(rows))
-            stopper.check()
-        with torch.no_grad():
-            return self.generator.decode(z).clamp(0, 1).cpu(), loss.cpu()
-
-    def step(
-        self, z: Tensor, target: Tensor, optimizer: torch.optim.Optimizer, streams: list[torch.Generator]
-    ) -> Tensor:
-        """One descent step on the latents z (B, h, w, C), in place; returns each image's loss (B,) before it."""
-        cutouts, noise, size = self.settings.cutouts, self.settings.noise, self.teacher.preprocess.size
-        drawn = stack_cutouts([draw_cutouts(cutouts, size, noise, s) for s in streams])
-        loss = self.loss(z, target, drawn)
-        optimizer.zero_grad()
-        loss.sum().backward()
-        optimizer.step()
-        with torch.no_grad():
-            z.copy_(self.generator.project(z))
-        return loss.detach()
-
-    def loss(self, z: Tensor, target: Tensor, drawn: Cutouts) -> Tensor:
-        """Spherical distance of each image's cutouts to its own prompt (B, D), averaged over the cutouts: (B,)."""
-        images = clamp_with_gradient(self.generator.decode(z))
-        features = self.teacher.embed_images(apply_cutouts(images, drawn)).view(len(z), -1, target.shape[-1])
-        return spherical_distance(features, target.unsqueeze(1)).mean(1)
+DROPPED = b"promptstill.dropped"  # key of a shard's metadata: how many prompts have no image in it, by reason
+REMEMBERED = 64  # finished images a class that warm starts choose from
 
 
-def synthesize(painter: Painter, prompts: Prompts, vectors: ClassVectors, folder: Path, stopper: Stopper) -> float:
-    """Paint one image for each prompt into ``folder/shard-*.parquet``; shards that are there are kept.
+def synthesize(
+    painter: Painter | Teller, prompts: Prompts, vectors: ClassVectors, folder: Path, stopper: Stopper
+) -> dict[str, Any]:
+    """Paint an image for each prompt into ``folder/shard-*.parquet``; shards that are there are kept.
 
-    A shard is always the same images, so a run that was stopped ends with the same bytes. Returns the share of images
-    that the teacher calls by their own class.
+    A shard is a pure function of the run's settings and of the shards before it, so a run that was stopped ends with
+    the same bytes. An image whose numbers break, or that the teacher calls by another class (``gate``), is left out and
+    counted. Returns what to note about the images.
+
+    Raises:
+        DataError: no image is left.
     """
-    shards = list(_shards(len(prompts.labels), painter.settings.batch_size))
+    shards = _shards(len(prompts.labels), painter.settings.shard_size)
     done = sum(len(rows) for at, rows in enumerate(shards) if _shard(folder, at).is_file())
-    steps = painter.settings.steps
-    with progress("synthesize (image steps)", len(prompts.labels) * steps, done * steps) as ticker:
+    finished = Memory() if painter.settings.warm_steps else None
+    with progress("synthesize (image steps)", len(prompts.labels) * painter.steps, done * painter.steps) as ticker:
         for at, rows in enumerate(shards):
-            if _shard(folder, at).is_file():
-                continue
-            images, losses = painter.paint(prompts, rows, ticker, stopper)
-            scores = soft_labels(painter.teacher, images, vectors)
-            _write_shard(_shard(folder, at), prompts, rows, images, losses, scores)
-            log.info("shard %d of %d: mean loss %.3f", at + 1, len(shards), float(losses.mean()))
+            path = _shard(folder, at)
+            if not path.is_file():
+                _write_shard(path, *_paint(painter, prompts, vectors, rows, finished, ticker, stopper))
+            if finished is not None:
+                finished.read(path)
+            log.info("shard %d of %d is there", at + 1, len(shards))
             stopper.check()
-    return _recognised(folder)
+    figures = tally(folder, painter.teacher, vectors.names)
+    if painter.settings.sheet:
+        contact_sheet(sample(folder, vectors.names, painter.settings.sheet), folder / "sheet.png")
+    return figures
+
+
+@dataclass
+class Memory:
+    """Finished images (3, H, W) of each class, the last ones only."""
+
+    images: dict[int, list[Tensor]] = field(default_factory=dict[int, list[Tensor]])
+
+    def read(self, path: Path) -> None:
+        """Take in a shard."""
+        for row in _rows(path, ["class", "image"]):
+            kept = self.images.setdefault(row["class"], [])
+            kept.append(_tensor(row["image"]["bytes"]))
+            del kept[:-REMEMBERED]
+
+
+def _paint(
+    painter: Painter | Teller,
+    prompts: Prompts,
+    vectors: ClassVectors,
+    rows: Sequence[int],
+    finished: Memory | None,
+    ticker: Ticker,
+    stopper: Stopper,
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """The rows of one shard, and how many images were dropped, by reason."""
+    warm = finished.images if finished else {}
+    painted = sorted(painter.paint(prompts, rows, warm, ticker, stopper), key=lambda each: each.row)
+    whole = [each for each in painted if each.image is not None]
+    kept = [_described(each, prompts, painter.teacher, vectors) for each in whole]
+    known = [row for row in kept if _recognised(row)] if painter.settings.gate else kept
+    dropped = {"broken": len(painted) - len(whole), "not_recognised": len(kept) - len(known)}
+    if any(dropped.values()):
+        log.warning("of %d images dropped: %s", len(painted), dropped)
+    return known, dropped
+
+
+def _recognised(row: dict[str, Any]) -> bool:
+    """Whether the teacher calls a shard's image by its class."""
+    return int(np.argmax(row["teacher_scores"])) == row["class"]
+
+
+def _described(painted: Painted, prompts: Prompts, teacher: Clip, vectors: ClassVectors) -> dict[str, Any]:
+    """A shard's row: PNG bytes and what made the image."""
+    assert painted.image is not None
+    scores = soft_labels(teacher, painted.image[None], vectors)[0]
+    return {
+        "image": {"bytes": encode_png(painted.image), "path": f"{painted.row:06d}.png"},
+        "class": int(prompts.labels[painted.row]),
+        "prompt": prompts.texts[painted.row],
+        "number": painted.row,
+        "seed": painted.seed,
+        "loss": painted.loss,
+        "steps": painted.steps,
+        "teacher_scores": scores.tolist(),
+    }
 
 
 @torch.no_grad()
@@ -103,22 +122,86 @@ def soft_labels(teacher: Clip, images: Tensor, vectors: ClassVectors) -> Tensor:
     return (vectors.scale * features @ torch.from_numpy(vectors.vectors).to(features).T).softmax(-1).cpu()
 
 
-def _write_shard(path: Path, prompts: Prompts, rows: range, images: Tensor, losses: Tensor, scores: Tensor) -> None:
-    """One parquet file of PNG bytes with what made each image, written atomically."""
+def _write_shard(path: Path, rows: list[dict[str, Any]], dropped: dict[str, int]) -> None:
+    """One parquet file, written atomically; it may have no rows, and then says why."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = {
-        "image": [
-            {"bytes": encode_png(image), "path": f"{row:06d}.png"} for row, image in zip(rows, images, strict=True)
-        ],
-        "class": [int(prompts.labels[row]) for row in rows],
-        "prompt": [prompts.texts[row] for row in rows],
-        "number": list(rows),
-        "loss": losses.tolist(),
-        "teacher_scores": scores.tolist(),
+    schema = pa.schema(
+        {
+            "image": pa.struct({"bytes": pa.binary(), "path": pa.string()}),
+            "class": pa.int64(),
+            "prompt": pa.string(),
+            "number": pa.int64(),
+            "seed": pa.int64(),
+            "loss": pa.float64(),
+            "steps": pa.int64(),
+            "teacher_scores": pa.list_(pa.float64()),
+        },
+        metadata={DROPPED: json.dumps(dropped)},
+    )
+    table = pa.Table.from_pylist(rows, schema=schema)
+    write_atomic(path, lambda part: pq.write_table(table, part, compression="none"))
+
+
+def tally(folder: Path, teacher: Clip, names: Sequence[str]) -> dict[str, Any]:
+    """What the shards hold: images, those dropped and why, mean steps, and how far apart the images are.
+
+    ``recognised_by_teacher`` is the share of all whole images that the teacher calls by their class.
+
+    Raises:
+        DataError: there is no image.
+    """
+    import pyarrow.parquet as pq
+
+    paths, dropped = sorted(folder.glob("shard-*.parquet")), {"broken": 0, "not_recognised": 0}
+    for path in paths:
+        told = json.loads(pq.read_schema(path).metadata[DROPPED])
+        dropped = {reason: count + told[reason] for reason, count in dropped.items()}
+    rows = [row for path in paths for row in _rows(path, ["class", "steps", "teacher_scores", "image"])]
+    if not rows:
+        raise DataError(
+            f"the teacher recognises none of the painted images ({dropped}); give more synthesize.steps, "
+            "another generator, or synthesize.gate=false"
+        )
+    labels = torch.tensor([row["class"] for row in rows])
+    right, whole = sum(map(_recognised, rows)), len(rows) + dropped["not_recognised"]
+    missing = [name for number, name in enumerate(names) if number not in labels.tolist()]
+    if missing:
+        log.warning("no image of %s was recognised; the student learns without them", ", ".join(missing))
+    return {
+        "images": len(rows),
+        "dropped": dropped,
+        "classes_without_images": missing,
+        "recognised_by_teacher": round(right / whole, 4),
+        "mean_steps": round(statistics.fmean(row["steps"] for row in rows), 1),
+        **{f"{name}_classes": round(value, 4) for name, value in _spread(rows, labels, teacher).items()},
     }
-    write_atomic(path, lambda part: pq.write_table(pa.table(columns), part, compression="none"))
+
+
+@torch.no_grad()
+def _spread(rows: list[dict[str, Any]], labels: Tensor, teacher: Clip) -> dict[str, float]:
+    """Mean cosine distances of the teacher's embeddings of the images within and between classes."""
+    size, features = teacher.preprocess.size, list[Tensor]()
+    for row in rows:
+        features.append(teacher.embed_images(resize(_tensor(row["image"]["bytes"])[None], size)).cpu())
+    return distances(torch.cat(features), labels)
+
+
+def numbers(folder: Path) -> list[int]:
+    """Which prompts the images of the shards have, in order."""
+    return [row["number"] for path in sorted(folder.glob("shard-*.parquet")) for row in _rows(path, ["number"])]
+
+
+def sample(folder: Path, names: Sequence[str], each: int) -> dict[str, list[Image.Image]]:
+    """The first images of each class."""
+    found: dict[str, list[Image.Image]] = {name: [] for name in names}
+    for path in sorted(folder.glob("shard-*.parquet")):
+        for row in _rows(path, ["class", "image"]):
+            own = found[names[row["class"]]]
+            if len(own) < each:
+                own.append(Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB"))
+    return found
 
 
 def encode_png(image: Tensor) -> bytes:
@@ -129,19 +212,20 @@ def encode_png(image: Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def _recognised(folder: Path) -> float:
+def _tensor(png: bytes) -> Tensor:
+    """PNG bytes -> (3, H, W) in [0, 1]."""
+    pixels = np.array(Image.open(io.BytesIO(png)).convert("RGB"))
+    return to_unit(pixels).permute(2, 0, 1)
+
+
+def _rows(path: Path, columns: list[str]) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
-    tables = [
-        pq.read_table(path, columns=["class", "teacher_scores"]) for path in sorted(folder.glob("shard-*.parquet"))
-    ]
-    classes = torch.cat([torch.tensor(t["class"].to_pylist()) for t in tables])
-    scores = torch.cat([torch.tensor(t["teacher_scores"].to_pylist()) for t in tables])
-    return float(scores.argmax(-1).eq(classes).float().mean())
+    return pq.read_table(path, columns=columns).to_pylist()
 
 
-def _shards(count: int, size: int) -> Iterator[range]:
-    return (range(start, min(start + size, count)) for start in range(0, count, size))
+def _shards(count: int, size: int) -> list[range]:
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def _shard(folder: Path, at: int) -> Path:
