@@ -24,6 +24,7 @@ ORDER = (
     {"cli"},
     {"pipelines"},
     {"stages"},
+    {"pages"},
     {"models", "data"},
     {"ops"},
     {"artifacts", "engine"},

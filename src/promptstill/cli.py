@@ -174,6 +174,17 @@ def serve(
     run(student, port, runtime, print)
 
 
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="finished run folders", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="the page to write; for several runs comparison.html here")] = None,
+) -> None:
+    """Write the report page of a run again, or one page of several runs side by side."""
+    from promptstill.pipelines.finish import write_page
+
+    print(f"wrote {write_page(runs, out)}")
+
+
 @app.command("list")
 def list_() -> None:
     """Teachers, students, generators, benchmarks and presets."""

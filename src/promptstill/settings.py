@@ -231,6 +231,9 @@ class Evaluate(Settings):
     """Measurement; read by ``stages.evaluate``."""
 
     batch_size: int = Field(default=128, ge=1, description="images a forward pass")
+    other_classes: bool = Field(
+        default=True, description="also report the student, re-targeted, on the benchmark's other classes"
+    )
 
 
 class RunSettings(Settings):

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from promptstill.artifacts import ClassVectors, Report, Run, write_json
+from promptstill.artifacts import ClassVectors, Run, write_json
 from promptstill.data.benchmarks import Benchmark, load_benchmark
 from promptstill.data.images import Images
 from promptstill.engine import Stopper, make_fabric, stream_seed
@@ -20,7 +20,6 @@ from promptstill.models.teachers import load_teacher
 from promptstill.settings import Evaluate, RunSettings
 from promptstill.stages.distill import distill, prepare, what_learns
 from promptstill.stages.evaluate import evaluate
-from promptstill.stages.report import make_report, write_card
 from promptstill.stages.teach import class_vectors
 
 
@@ -54,22 +53,6 @@ class Frame:
             return distill(self.student, lesson, self.fabric, folder, self.stopper, self.run.metric)
 
         return self.run.once("4-student", make, load_bundle)
-
-    def report(self, pipeline: str, bundle: Bundle, strictness: str) -> Report:
-        """``5-report``, and the bundle's model card."""
-
-        def make(folder: Path) -> None:
-            chosen = self.settings.evaluate
-            figures = evaluate(bundle, self.teacher, self.benchmark, chosen) if self.benchmark is not None else None
-            settings = self.settings.model_dump(mode="json")
-            asked = {name: settings[name] for name in ("teacher", "student", "seed")}
-            asked |= {"pipeline": pipeline, "settings": settings, "strictness": strictness}
-            shipped = self.run.folder / "4-student"
-            report = make_report(bundle, self.teacher, figures, asked, self.run.notes(), shipped)
-            write_card(report, shipped)
-            report.save(folder)
-
-        return self.run.once("5-report", make, Report.load)
 
 
 @contextmanager

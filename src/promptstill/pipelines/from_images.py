@@ -13,6 +13,7 @@ from promptstill.config import resolve
 from promptstill.data.benchmarks import open_unlabeled
 from promptstill.data.index import check_images, load_index, save_index
 from promptstill.engine import tracked
+from promptstill.pipelines.finish import Origin, report
 from promptstill.pipelines.frame import framed
 from promptstill.settings import FromImages
 from promptstill.settings import preset as find_preset
@@ -49,4 +50,5 @@ def run(settings: FromImages) -> Report:
         vectors = frame.teach()
         images, _ = frame.run.once("3-images", index_images, load_index)
         bundle = frame.distill(images, vectors)
-        return frame.report("from-images", bundle, f"It saw {len(images)} unlabeled images and no label.")
+        strictness = f"It saw {len(images)} unlabeled images and no label."
+        return report(frame, bundle, Origin("from-images", strictness, images))

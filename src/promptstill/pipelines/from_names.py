@@ -16,6 +16,7 @@ from promptstill.models.clip import Clip
 from promptstill.models.generator import Latents, load_generator
 from promptstill.models.painter import make_painter, painted_size
 from promptstill.models.text_to_image import TextToImage
+from promptstill.pipelines.finish import Origin, report
 from promptstill.pipelines.frame import framed
 from promptstill.settings import FromNames
 from promptstill.settings import preset as find_preset
@@ -65,7 +66,7 @@ def run(settings: FromNames) -> Report:
         images = frame.run.once("3-images", paint_images, open_shards)
         bundle = frame.distill(images, vectors)
         strictness = f"No real image was used; the generator ({generator.uri}) was trained on: {generator.trained_on}."
-        return frame.report("from-names", bundle, strictness)
+        return report(frame, bundle, Origin("from-names", strictness, images, prompts, generator.hash))
 
 
 def _refuse(settings: FromNames, generator: Latents | TextToImage, teacher: Clip) -> None:

@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from promptstill.artifacts import Report, write_atomic
+from promptstill.data.predictions import Predictions
 from promptstill.models.bundle import Bundle
 from promptstill.models.clip import Clip
+from promptstill.ops.calibration import calibration_error, reliability
 from promptstill.ops.cost import cost
 
 PACKAGES = ("promptstill", "torch", "open_clip_torch", "timm", "diffusers", "kornia", "numpy")
@@ -41,12 +43,36 @@ def make_report(
         "stages": stages,
         "training": bundle.config["training"],
         "backbone": bundle.student.architecture.weights,
-        "selected_on_test_data": False,
+        "selected_on_test_data": bundle.config["training"].get("selected_on_test_data", False),
         "teacher_hash": teacher.hash,
         "student_sha256": bundle.config["sha256"]["model.safetensors"],
         "versions": versions(),
     }
     return Report(content)
+
+
+def calibration(predictions: Predictions) -> dict[str, Any]:
+    """Reliability and expected calibration error of teacher and student by name."""
+    found: dict[str, Any] = {}
+    for who, said in predictions.answers.items():
+        bins = reliability(said.confidence, said.best == predictions.labels)
+        ece = calibration_error(bins)
+        found[who] = {"ece": round(ece, 5), "n": len(predictions), "bins": [each._asdict() for each in bins]}
+    return found
+
+
+def work(content: dict[str, Any]) -> dict[str, float]:
+    """About how many multiply-accumulates of the image towers each stage took; a training step is three passes."""
+    settings, stages = content["settings"], content["stages"]
+    teacher, student = (content["cost"][who]["macs"] for who in ("teacher", "student"))
+    images, lesson = stages["4-student"]["images"], settings["distill"]
+    frozen = lesson["train"] == "projector"
+    passes = lesson["views"] if frozen else 3 * lesson["epochs"]
+    spent = {"4-student": images * (lesson["views"] * teacher + passes * student)}
+    if "synthesize" in settings:
+        paint = settings["synthesize"]
+        spent["3-images"] = 3.0 * images * paint["steps"] * paint["cutouts"] * teacher
+    return spent
 
 
 def versions() -> dict[str, str]:
