@@ -28,7 +28,9 @@ ORDER = (
     {"models", "data"},
     {"ops"},
     {"artifacts", "engine"},
-    {"settings", "assets"},
+    {"measuring"},
+    {"settings", "assets", "exporting"},
+    {"distilling"},
     {"config"},
     {"errors"},
 )

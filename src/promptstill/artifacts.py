@@ -23,7 +23,7 @@ log = logging.getLogger("promptstill")
 T = TypeVar("T")
 
 DONE = "done.json"
-NOT_IDENTITY = {"out", "device"}  # settings that do not make it another run
+NOT_IDENTITY = {"out", "device", "store"}  # settings that do not make it another run
 
 
 @contextmanager

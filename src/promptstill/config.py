@@ -100,7 +100,7 @@ def _explain(kind: type[Settings], error: ValidationError) -> Iterator[str]:
             yield f"{where} is missing"
         else:
             message = item["msg"][0].lower() + item["msg"][1:]
-            yield f"{where} = {item['input']!r}: {message}"
+            yield where + (": " if isinstance(item["input"], Mapping) else f" = {item['input']!r}: ") + message
 
 
 def _keys(kind: type[Settings], prefix: str = "") -> Iterator[str]:

@@ -95,6 +95,18 @@ def progress(description: str, total: int, done: int = 0) -> Generator["Ticker"]
         yield Ticker(bar, int(task))
 
 
+def ahead(items: Iterable[T], count: int = 2) -> Generator[T]:
+    """Go through ``items``, made by a thread of its own that is up to ``count`` items ahead."""
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    made, end = iter(items), object()
+    with ThreadPoolExecutor(1) as thread:
+        queue: list[Future[Any]] = [thread.submit(next, made, end) for _ in range(count)]
+        while (item := queue.pop(0).result()) is not end:
+            queue.append(thread.submit(next, made, end))
+            yield item
+
+
 def tracked(description: str, items: Iterable[T]) -> Generator[T]:
     """Go through sized ``items`` with a bar."""
     listed = list(items)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from promptstill.config import Settings
+from promptstill.distilling import Distill
 from promptstill.errors import DataError, UsageError
 
 
@@ -204,29 +205,6 @@ class Synthesize(Settings):
     sheet: int = Field(default=8, ge=0, description="images a class on the contact sheet; 0: no sheet")
 
 
-class Distill(Settings):
-    """The one training loop; read by ``stages.distill``."""
-
-    train: Literal["auto", "projector", "prompts", "all"] = Field(
-        default="auto",
-        description="what learns: projector | prompts (and projector) | all; auto: prompts if the student has any",
-    )
-    prompt_depth: int = Field(default=9, ge=1, description="blocks of a prompted: student that get prompt tokens")
-    prompt_length: int = Field(default=4, ge=1, description="tokens in each of these blocks")
-    epochs: int = Field(default=20, ge=1, description="passes over the images")
-    batch_size: int = Field(default=64, ge=2, description="images a step, over all processes")
-    lr: float = Field(default=1e-3, gt=0, description="peak learning rate of the projector (AdamW, cosine)")
-    backbone_lr: float = Field(default=0.1, ge=0, le=10, description="the backbone's learning rate, as a share of lr")
-    weight_decay: float = Field(default=0.05, ge=0, description="AdamW's weight decay")
-    temperature: float = Field(default=1.0, gt=0, description="softens the scores of teacher and student alike")
-    kl: float = Field(default=1.0, ge=0, description="weight of the batch-mean KL between soft labels")
-    feature: float = Field(default=10.0, ge=0, description="weight of the squared distance between unit embeddings")
-    views: int = Field(default=5, ge=1, description="stored views an image; epochs go round them")
-    crop: float = Field(default=0.5, gt=0, le=1, description="smallest share of the picture's area in a view")
-    flip: bool = Field(default=True, description="mirror half of the views")
-    image_size: int | None = Field(default=None, ge=8, description="side of the student's input; its own by default")
-
-
 class Evaluate(Settings):
     """Measurement; read by ``stages.evaluate``."""
 
@@ -249,6 +227,12 @@ class RunSettings(Settings):
     device: str = Field(default="auto", description="auto | cpu | cuda | mps")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         default="32-true", description="of the student's training"
+    )
+    store: Path | None = Field(
+        default=None, description="folder of teacher stores that runs share; the run's own if not"
+    )
+    teacher_mode: Literal["store", "online"] = Field(
+        default="store", description="store: the teacher sees each view once; online: at every step anew"
     )
     vectors: Vectors = Vectors()
     distill: Distill = Distill()

@@ -107,3 +107,12 @@ def test_teacher_and_student_see_the_same_crop_at_their_own_sizes(tmp_path: Path
         shrunk = Image.fromarray(large.pixels(0, number).transpose(1, 2, 0)).resize((16, 16), Image.Resampling.BICUBIC)
         difference = np.asarray(shrunk).transpose(2, 0, 1).astype(int) - small.pixels(0, number)
         assert np.abs(difference).max() <= 4
+
+
+@pytest.mark.parametrize("start", [0, 1, 4, 29, 30])
+def test_every_view_of_all_images_in_one_go(pictures: Path, start: int) -> None:
+    some, numbers = views(pictures), range(2, 5)
+    wanted = torch.cat([some.batch([index], number) for index in range(len(some)) for number in numbers])
+    batches = list(views(pictures).every(numbers, start, size=4))
+    assert all(len(batch) == 4 for batch in batches[:-1])
+    assert torch.equal(torch.cat([wanted[:0], *batches]), wanted[start:])

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from promptstill.ops.losses import agreement, cosine_logits, distillation_terms, feature_distance, kl
+from promptstill.ops.losses import agreement, cosine_logits, embedding_terms, feature_distance, kl, l1, symmetric_kl
 
+TERMS = ("kl", "symmetric", "l1", "feature")
 SEEDS = st.integers(0, 2**31)
 TEMPERATURES = st.floats(0.25, 8)
 
@@ -50,9 +51,9 @@ def test_at_high_temperature_kl_is_half_the_variance_of_the_difference(seed: int
 @given(SEEDS, st.integers(1, 4))
 def test_the_objective_does_not_depend_on_duplicating_the_batch(seed: int, times: int) -> None:
     student, teacher, vectors = units(seed), units(seed + 1), units(seed + 2, rows=5)
-    once = distillation_terms(student, teacher, vectors, 20.0, 2.0)
-    more = distillation_terms(student.repeat(times, 1), teacher.repeat(times, 1), vectors, 20.0, 2.0)
-    assert once.keys() == more.keys() == {"kl", "feature"}
+    once = embedding_terms(student, teacher, vectors, 20.0, 2.0, TERMS)
+    more = embedding_terms(student.repeat(times, 1), teacher.repeat(times, 1), vectors, 20.0, 2.0, TERMS)
+    assert once.keys() == more.keys() == set(TERMS)
     for name in once:
         torch.testing.assert_close(once[name], more[name])
 
@@ -60,7 +61,27 @@ def test_the_objective_does_not_depend_on_duplicating_the_batch(seed: int, times
 @given(SEEDS)
 def test_terms_vanish_when_the_student_is_the_teacher(seed: int) -> None:
     teacher, vectors = units(seed), units(seed + 2, rows=5)
-    assert all(abs(float(term)) < 1e-12 for term in distillation_terms(teacher, teacher, vectors, 20.0, 1.0).values())
+    terms = embedding_terms(teacher, teacher, vectors, 20.0, 1.0, TERMS)
+    assert all(abs(float(term)) < 1e-12 for term in terms.values())
+
+
+@given(SEEDS)
+def test_only_the_wanted_terms_are_computed(seed: int) -> None:
+    teacher, vectors = units(seed), units(seed + 2, rows=5)
+    for wanted in ({"kl"}, {"feature", "l1"}, set[str]()):
+        assert embedding_terms(teacher, teacher, vectors, 20.0, 1.0, wanted).keys() == wanted
+
+
+@given(SEEDS, TEMPERATURES)
+def test_the_symmetric_kl_takes_both_sides_alike(seed: int, t: float) -> None:
+    teacher, other = logits(seed), logits(seed + 1)
+    both = symmetric_kl(other, teacher, t)
+    torch.testing.assert_close(both, symmetric_kl(teacher, other, t))
+    torch.testing.assert_close(both, (kl(other, teacher, t) + kl(teacher, other, t)) / 2)
+
+
+def test_l1_is_the_mean_distance_of_scores() -> None:
+    assert float(l1(torch.tensor([[1.0, 2], [3, 4]]), torch.tensor([[1.0, 0], [3, 2]]))) == 1
 
 
 @given(SEEDS)
@@ -72,11 +93,11 @@ def test_feature_distance_of_unit_vectors_is_two_minus_two_cosines(seed: int) ->
 @given(SEEDS)
 def test_a_descent_step_on_each_term_comes_nearer_to_the_teacher(seed: int) -> None:
     teacher, vectors = units(seed), units(seed + 2, rows=5)
-    for name in ("kl", "feature"):
+    for name in TERMS:
         raw = logits(seed + 1, *teacher.shape).requires_grad_()
-        before = distillation_terms(F.normalize(raw, dim=-1), teacher, vectors, 5.0, 1.0)[name]
+        before = embedding_terms(F.normalize(raw, dim=-1), teacher, vectors, 5.0, 1.0, TERMS)[name]
         (slope,) = torch.autograd.grad(before, raw)
-        after = distillation_terms(F.normalize(raw - 1e-3 * slope, dim=-1), teacher, vectors, 5.0, 1.0)[name]
+        after = embedding_terms(F.normalize(raw - 1e-3 * slope, dim=-1), teacher, vectors, 5.0, 1.0, TERMS)[name]
         assert float(after.detach()) < float(before.detach())
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from golden_models import error, golden
-from promptstill.ops.targets import TARGETS, centred, l1
+from promptstill.ops.losses import l1
+from promptstill.ops.targets import TARGETS, centred
 
 TOLERANCE = 1e-5
 
@@ -45,6 +46,7 @@ def test_every_kind_names_the_nearest_class_also_when_centred(name: str, seed: i
     scores = kind.scores(images, texts, 20.0)
     assert torch.equal(kind.predict(scores), nearest)
     assert torch.equal(kind.predict(centred(scores)), nearest)
+    assert torch.equal((scores @ kind.reading(4).double().T).argmax(-1), nearest)
     torch.testing.assert_close(centred(scores).mean(-1), torch.zeros(5, dtype=torch.float64))
 
 

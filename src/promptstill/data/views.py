@@ -3,7 +3,7 @@
 Teacher and student replay the very same crop, each at its own size; nothing about a view is stored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,14 +67,33 @@ class Views:
         found = self._kept.get((index, number))
         if found is not None:
             return found
-        picture = self.images.read(index)
-        aspect = picture.width / picture.height
-        crop = draw_crop(self.seed, self.images.ids[index], number, aspect, self.crop, self.flip)
-        made = apply_crop(picture, crop, self.size, self.interpolation)
+        made = self._cut(self.images.read(index), index, number)
         if (len(self._kept) + 1) * made.nbytes <= CACHE_BYTES:
             self._kept[index, number] = made
         return made
 
+    def _cut(self, picture: Image.Image, index: int, number: int) -> np.ndarray:
+        aspect = picture.width / picture.height
+        crop = draw_crop(self.seed, self.images.ids[index], number, aspect, self.crop, self.flip)
+        return apply_crop(picture, crop, self.size, self.interpolation)
+
     def batch(self, indices: Sequence[int], number: int) -> Tensor:
         """Views of several images: (B, 3, S, S) float32 in [0, 1]."""
         return to_unit(torch.from_numpy(np.stack([self.pixels(index, number) for index in indices])))
+
+    def every(self, numbers: Sequence[int], start: int = 0, size: int = 64) -> Iterator[Tensor]:
+        """All views ``numbers`` of all images in batches, image by image, from the ``start``-th on; nothing is kept.
+
+        Each image is decoded once for all its views.
+        """
+        first, skip = divmod(start, len(numbers))
+        rows: list[np.ndarray] = []
+        for index in range(first, len(self)):
+            picture = self.images.read(index)
+            for number in numbers[skip if index == first else 0 :]:
+                rows.append(self._cut(picture, index, number))
+                if len(rows) == size:
+                    yield to_unit(torch.from_numpy(np.stack(rows)))
+                    rows = []
+        if rows:
+            yield to_unit(torch.from_numpy(np.stack(rows)))

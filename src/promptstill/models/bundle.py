@@ -3,7 +3,7 @@
 ``{model.safetensors, config.json, vectors.safetensors, vectors.json, README.md}``
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from promptstill.errors import DataError
 from promptstill.models.student import Architecture, Student, rebuild
 from promptstill.ops.losses import cosine_logits
 from promptstill.ops.preprocess import Preprocess
+from promptstill.ops.targets import TARGETS
 
 FORMAT = 1
 
@@ -30,7 +31,17 @@ class Bundle:
 
     def module(self) -> "Scores":
         """A plain ``nn.Module``: images (B, 3, S, S) in [0, 1] -> logits (B, K)."""
-        return Scores(self.student, torch.from_numpy(self.vectors.vectors), self.vectors.scale).eval()
+        rows = self.reading
+        return Scores(self.student, torch.from_numpy(rows.vectors), rows.scale).eval()
+
+    @property
+    def reading(self) -> ClassVectors:
+        """What the student's outputs are multiplied with to be logits: the class vectors; with a head, unit rows."""
+        kind = self.student.architecture.head
+        if kind is None:
+            return self.vectors
+        rows, scale = TARGETS[kind].reading(len(self.vectors.names)).numpy(), self.vectors.scale
+        return replace(self.vectors, vectors=rows, scale=1.0 if kind == "logit" else scale)
 
 
 class Scores(nn.Module):

@@ -32,6 +32,14 @@ class PromptShape:
 
 
 @dataclass(frozen=True)
+class Head:
+    """A linear head with one output a class in place of the projector; ``kind`` is a key of ``ops.targets.TARGETS``."""
+
+    kind: str
+    outputs: int
+
+
+@dataclass(frozen=True)
 class Architecture:
     """All that is needed to build a student again without its first weights; stands in the bundle's config."""
 
@@ -39,24 +47,27 @@ class Architecture:
     kind: str  # clip | prompted | timm
     backbone: dict[str, Any]  # open_clip model_cfg, or timm's name and keyword arguments
     width: int  # of the backbone's output
-    dim: int  # of the class vectors
+    dim: int  # of the class vectors; the number of classes if it has a head
     preprocess: Preprocess
     weights: str  # where the backbone's first weights came from
     shares_space: bool = False  # the backbone embeds into the class vectors' space already
     prompts: tuple[int, int] | None = None  # depth and length of the prompt tokens; those of kind prompted have them
+    head: str | None = None  # what its outputs are, if it has a head of its own and does not embed
 
 
 class Student(nn.Module):
-    """Images (B, 3, S, S) in [0, 1] -> unit embeddings (B, D) in the teacher's space."""
+    """Images (B, 3, S, S) in [0, 1] -> unit embeddings (B, D) in the teacher's space; with a head, scores (B, K)."""
 
     def __init__(self, architecture: Architecture, backbone: nn.Module) -> None:
         super().__init__()
         self.architecture = architecture
         self.backbone = backbone.to(memory_format=torch.channels_last)
-        self.projector = make_projector(architecture.width, architecture.dim)
+        width, dim = architecture.width, architecture.dim
+        self.projector = nn.Linear(width, dim) if architecture.head else make_projector(width, dim)
         if architecture.shares_space:
-            nn.init.zeros_(self.projector[-1].weight)  # pyright: ignore[reportArgumentType]
-            nn.init.zeros_(self.projector[-1].bias)  # pyright: ignore[reportArgumentType]
+            *_, last = self.projector.children()
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
 
     @property
     def tokens(self) -> nn.Parameter | None:
@@ -77,14 +88,17 @@ class Student(nn.Module):
         """Backbone features (B, width) -> unit embeddings (B, D).
 
         A backbone that shares the teacher's text tower is there already: its projector starts at zero and is added.
+        A head gives scores (B, K) of its kind instead.
         """
         projected = self.projector(features)
+        if self.architecture.head:
+            return projected.float()
         if self.architecture.shares_space:
             projected = features + projected
         return F.normalize(projected.float(), dim=-1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images to unit embeddings."""
+        """Images to unit embeddings, or to a head's scores."""
         return self.embed(self.features(images))
 
 
@@ -100,11 +114,14 @@ def make_student(
     weights: Path | None,
     seed: int,
     prompts: PromptShape | None = PromptShape(),
+    head: Head | None = None,
+    share: bool = True,
 ) -> Student:
     """A student ready to learn: its backbone with the weights that ``uri`` means, its projector random from ``seed``.
 
     The teacher gives the space, and its input to timm students without published weights; ``size`` overrides the side.
-    ``prompts`` are for ``prompted:`` students; with None (the projector alone will learn) they get none.
+    ``prompts`` are for ``prompted:`` students; with None (the projector alone will learn) they get none. A backbone
+    that embeds into the teacher's space already begins there, unless ``share`` is false or it gets a ``head``.
 
     Raises:
         UsageError: there is no such model, or its tower takes no prompts. MissingError: its weights are not here.
@@ -116,6 +133,9 @@ def make_student(
             architecture, backbone = _timm(uri, teacher.dim, teacher.preprocess, size)
         else:
             architecture, backbone = _clip(uri, teacher, size)
+        architecture = replace(architecture, shares_space=architecture.shares_space and share and not head)
+        if head:
+            architecture = replace(architecture, head=head.kind, dim=head.outputs)
         if weights:
             _load_backbone(backbone, weights)
             architecture = replace(architecture, weights=f"file {weights.name}")

@@ -2,6 +2,16 @@
 
 import math
 
+WARM_UP = 0.05  # share of all steps
+
+
+def step_share(step: int, total: int) -> float:
+    """The share of the peak rate at one of ``total`` steps: a linear warm-up, then half a cosine down to zero."""
+    warm = max(1, round(WARM_UP * total))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
 
 def epoch_rate(epoch: int, epochs: int, peak: float, warm_rate: float = 1e-5, warm_epochs: int = 1) -> float:
     """The rate of a whole epoch (the first is 0), as PromptSRC and PromptKD have it.

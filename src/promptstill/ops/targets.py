@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -23,6 +24,10 @@ class TargetKind:
     def predict(self, scores: Tensor) -> Tensor:
         """The best class of each row (B, K) -> (B,)."""
         return scores.argmin(-1) if self.least_is_best else scores.argmax(-1)
+
+    def reading(self, classes: int) -> Tensor:
+        """The matrix (K, K) that turns scores into logits, where the largest is best."""
+        return -torch.eye(classes) if self.least_is_best else torch.eye(classes)
 
 
 def _distance(features: Tensor, vectors: Tensor) -> Tensor:
@@ -45,8 +50,3 @@ TARGETS: dict[str, TargetKind] = {
 def centred(scores: Tensor) -> Tensor:
     """Scores (B, K) less each image's own mean, which tells nothing about its class."""
     return scores - scores.mean(-1, keepdim=True)
-
-
-def l1(student: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of (B, K) over images and classes. Eq. 5."""
-    return (student - target).abs().mean()

@@ -15,10 +15,11 @@ from promptstill.engine import Stopper, make_fabric, stream_seed
 from promptstill.errors import UsageError
 from promptstill.models.bundle import Bundle, load_bundle
 from promptstill.models.clip import Clip
-from promptstill.models.student import PromptShape, Student, make_student
+from promptstill.models.learner import what_learns
+from promptstill.models.student import Head, PromptShape, Student, make_student
 from promptstill.models.teachers import load_teacher
 from promptstill.settings import Evaluate, RunSettings
-from promptstill.stages.distill import distill, prepare, what_learns
+from promptstill.stages.distill import distill, prepare
 from promptstill.stages.evaluate import evaluate
 from promptstill.stages.teach import class_vectors
 
@@ -47,10 +48,18 @@ class Frame:
         """``4-student``: the one stage that learns, and it gets nothing that tells where the images came from."""
 
         def make(folder: Path) -> dict[str, Any]:
-            store, seed = self.run.folder / "3-images" / "teacher-store", self.settings.seed
-            chosen = self.settings.distill
+            chosen, seed = self.settings.distill, self.settings.seed
+            inside = self.run.folder / "3-images" / "teacher-store"
+            store = (self.settings.store or inside) if self.settings.teacher_mode == "store" else None
             lesson = prepare(self.teacher, self.student, images, vectors, chosen, seed, store, self.stopper)
-            return distill(self.student, lesson, self.fabric, folder, self.stopper, self.run.metric)
+            return distill(self.student, lesson, self.fabric, folder, self.stopper, self.run.metric, judge)
+
+        def measured(student: Student) -> float:
+            assert self.benchmark is not None
+            chosen = self.settings.evaluate
+            return evaluate(Bundle(student, vectors, {}), None, self.benchmark, chosen)["mean"]["student"]
+
+        judge = measured if self.benchmark is not None else None
 
         return self.run.once("4-student", make, load_bundle)
 
@@ -67,11 +76,19 @@ def framed(settings: RunSettings) -> Generator[Frame]:
 
 
 def cast_student(settings: RunSettings, teacher: Clip) -> Student:
-    """The student that the settings ask for, ready to learn. One whose projector alone learns gets no prompts."""
+    """The student that the settings ask for, ready to learn. One whose projector alone learns gets no prompts.
+
+    Raises:
+        UsageError: it cannot be had, or cannot learn as the settings say: now, and not after hours.
+    """
     chosen, draw = settings.distill, stream_seed(settings.seed, "student")
     prompts = None if chosen.train == "projector" else PromptShape(chosen.prompt_depth, chosen.prompt_length)
-    student = make_student(settings.student, teacher, chosen.image_size, settings.student_weights, draw, prompts)
-    what_learns(student, chosen)  # refuses now what the stage would refuse after hours
+    head = None if chosen.target == "embedding" else Head(chosen.target, len(settings.classes))
+    size, weights = chosen.image_size, settings.student_weights
+    student = make_student(settings.student, teacher, size, weights, draw, prompts, head, chosen.share)
+    what_learns(student, chosen)
+    if chosen.select == "test" and not settings.benchmark:
+        raise UsageError("distill.select=test needs a --benchmark; give one, or keep the last epoch with select=last")
     return student
 
 

@@ -53,7 +53,7 @@ def measure(bundle: Bundle, teacher: Clip | None, benchmark: Benchmark, settings
             labels, row = torch.tensor(domain.labels), {"n": len(domain.labels)}
             for who, (embed, pre) in columns.items():
                 embedded = embed_domain(embed, pre, domain, settings.batch_size)
-                said[who].append(answers(embedded, bundle.vectors))
+                said[who].append(answers(embedded, bundle.reading if who == "student" else bundle.vectors))
                 figures = accuracy(torch.from_numpy(said[who][-1].best), labels, len(bundle.vectors.names))
                 if who == "student":
                     features.append(embedded.numpy().astype(np.float16))
