@@ -131,17 +131,6 @@ def predict(
 
 
 @app.command()
-def report(
-    runs: Annotated[list[Path], typer.Argument(help="finished run folders", show_default=False)],
-    out: Annotated[Path | None, typer.Option(help="the page to write; for several runs comparison.html here")] = None,
-) -> None:
-    """Write the report page of a run again, or one page of several runs side by side."""
-    from promptstill.pipelines.finish import write_page
-
-    print(f"wrote {write_page(runs, out)}")
-
-
-@app.command()
 def export(
     student: Student,
     format: Annotated[str, typer.Option(help="onnx | onnx-int8 | torch-export | web")],  # noqa: A002
