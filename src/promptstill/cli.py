@@ -114,6 +114,24 @@ def evaluate(
 
 
 @app.command()
+def vectors(
+    classes: Annotated[str, typer.Option(help="class names: a,b,c or a .txt file", show_default=False)],
+    out: Annotated[Path, typer.Option(help="a new or empty folder", show_default=False)],
+    teacher: Annotated[str | None, typer.Option(help="nano | openclip:... | dir:... | prompted:... | A+B")] = None,
+    student: Annotated[Path | None, typer.Option(help="give this student the new classes, without training")] = None,
+    set: Annotated[list[str], typer.Option(help="templates=[...]: texts with a hole, or names of sets")] = [],  # noqa: A002, B006
+) -> None:
+    """Make class vectors alone, or give a finished student other classes."""
+    from promptstill.pipelines import vectors as pipeline
+
+    if student:
+        made = pipeline.retarget_student(student, classes, out, teacher, set).vectors
+    else:
+        made = pipeline.vectors(classes, out, teacher or "nano", set)
+    print(f"Made {out}: {len(made.names)} classes by {made.teacher}, {len(made.templates)} text(s) each.")
+
+
+@app.command()
 def predict(
     student: Student,
     images: Annotated[list[Path], typer.Argument(help="picture files", show_default=False)],

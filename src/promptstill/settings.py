@@ -49,6 +49,13 @@ def read_names(value: object) -> object:
     return tuple(names)
 
 
+def as_names(classes: Sequence[str] | str | Path) -> tuple[str, ...]:
+    """:func:`read_names` for what a caller gives."""
+    names = read_names(classes)
+    assert isinstance(names, tuple)
+    return names
+
+
 def check_template(template: str) -> str:
     """A text with exactly one hole for the class name."""
     if template.count("{}") != 1:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from golden_models import FOLDER, error, golden, reference_clip
 from golden_prompts import CLASSES, STUDENT, TEACHER, reference_projector, reference_prompts, tokens
-from promptstill.data.templates import context_template, fill_all
+from promptstill.data.templates import context_template
 from promptstill.errors import DataError, MissingError, UsageError
 from promptstill.models.official import (
     FIRST,
@@ -27,6 +27,7 @@ from promptstill.models.official import (
 from promptstill.models.pickles import read_pickle
 from promptstill.models.prompts import PromptedClip
 from promptstill.models.student import make_projector
+from promptstill.ops.templates import fill_all
 
 TEACHER_FILE, STUDENT_FILE = (FOLDER / "official" / who / "model-best.pth.tar" for who in ("teacher", "student"))
 LAYOUT = json.loads((FOLDER / "official" / "layout.json").read_text())

@@ -26,7 +26,7 @@ from golden_prompts import (
     reference_prompts,
     tokens,
 )
-from promptstill.data.templates import context_template, fill_all
+from promptstill.data.templates import context_template
 from promptstill.errors import DataError, UsageError
 from promptstill.models.clip import Clip
 from promptstill.models.prompts import (
@@ -40,6 +40,7 @@ from promptstill.models.prompts import (
 from promptstill.models.student import Architecture, Student
 from promptstill.models.towers import encode_images, encode_texts, first_word, image_tower_size, text_tower_size
 from promptstill.ops.losses import cosine_logits, kl
+from promptstill.ops.templates import fill_all
 
 TEXTS = fill_all([context_template(4)], CLASSES)
 

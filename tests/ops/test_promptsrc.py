@@ -11,7 +11,7 @@ from torch import Tensor
 
 from golden_models import error, golden, reference_clip
 from golden_prompts import CLASSES, TEACHER, reference_prompts
-from promptstill.data.templates import PLAIN, context_template, fill, imagenet_templates
+from promptstill.data.templates import PLAIN, context_template, imagenet_templates
 from promptstill.models.prompts import PromptedClip
 from promptstill.models.towers import encode_texts
 from promptstill.ops.promptsrc import (
@@ -23,6 +23,7 @@ from promptstill.ops.promptsrc import (
     weighted_sum,
 )
 from promptstill.ops.schedules import epoch_rate
+from promptstill.ops.templates import fill
 
 GOLDEN = golden(TEACHER)
 BATCH, LABELS = GOLDEN["in.images"], GOLDEN["in.labels"]

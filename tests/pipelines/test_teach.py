@@ -28,7 +28,12 @@ SETS = ("tune.epochs=3", "tune.views=2", "tune.batch_size=4", "tune.average_at=2
 @pytest.fixture(scope="module")
 def taught(models: Models, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     out = tmp_path_factory.mktemp("teach") / "run"
-    given: dict[str, Any] = {"teacher": f"dir:{models.clip}", "shots": 4, "device": "cpu", "benchmark": f"dir:{models.bench}"}
+    given: dict[str, Any] = {
+        "teacher": f"dir:{models.clip}",
+        "shots": 4,
+        "device": "cpu",
+        "benchmark": f"dir:{models.bench}",
+    }
     return out, teach(f"dir:{models.bench}", out, classes="dog,cat", set=SETS, **given)
 
 
@@ -113,7 +118,7 @@ def test_classes_without_labelled_images_are_told(models: Models, tmp_path: Path
 
 
 def test_a_prompted_teacher_is_not_prompted_again(taught: tuple[Path, Report], models: Models, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="has learned prompts already; give its base model"):
+    with pytest.raises(UsageError, match="is prompted or joined already; give one base model"):
         teach(models.bench, tmp_path / "run", teacher=f"prompted:{taught[0]}", device="cpu")
 
 

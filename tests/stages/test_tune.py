@@ -12,12 +12,13 @@ from golden_models import error, golden, reference_clip
 from golden_prompts import CLASSES, TEACHER, reference_prompts
 from promptstill.data.benchmarks import load_benchmark
 from promptstill.data.sets.base import Labelled
-from promptstill.data.templates import context_template, fill_all
+from promptstill.data.templates import context_template
 from promptstill.engine import Stopper, make_fabric
 from promptstill.errors import UsageError
 from promptstill.models.clip import Clip, load_clip
 from promptstill.models.prompts import PromptedClip
 from promptstill.ops.preprocess import normalize
+from promptstill.ops.templates import fill_all
 from promptstill.settings import Tune
 from promptstill.stages.tune import Batch, Practice, fresh_teacher, frozen_vectors, loss_weights, prepare, tune
 from tiny import CONVOLUTIONAL, make_clip

@@ -105,18 +105,23 @@ class PromptedClip(Clip):
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
-        """Texts -> unit features (N, D), with the text prompts in place of the texts' first words.
+        """Texts -> unit features (N, D), with the text prompts in place of the words that they were learned for.
+
+        A text that does not begin with those words has no room for the prompts: the frozen tower embeds it.
 
         Raises:
             DataError: a text is longer than the model's context.
         """
-        if "text" not in self.prompts:
-            return super().embed_texts(texts, batch_size)
-        self.refuse_long(texts)
-        rows = [
-            self.encode_ids(self.tokenizer(list(texts[i : i + batch_size]))) for i in range(0, len(texts), batch_size)
-        ]
-        return F.normalize(torch.cat(rows).float(), dim=-1)
+        rows = super().embed_texts(texts, batch_size)
+        if self.template is None:
+            return rows
+        head = self.template.partition("{}")[0]
+        fitting = [i for i, text in enumerate(texts) if text.startswith(head)]
+        for at in range(0, len(fitting), batch_size):
+            part = fitting[at : at + batch_size]
+            features = self.encode_ids(self.tokenizer([texts[i] for i in part])).float()
+            rows[part] = F.normalize(features, dim=-1)
+        return rows
 
 
 def fresh_tokens(depth: int, length: int, width: int, stream: torch.Generator) -> Tensor:

@@ -1,9 +1,11 @@
-"""Teachers by URI: every CLIP of :mod:`promptstill.models.clip`, and ``prompted:FOLDER``, one with learned prompts.
+"""Teachers by URI: every CLIP of :mod:`promptstill.models.clip`; ``prompted:FOLDER``, one with learned prompts; and
+``A+B``, several of them as one.
 
 The folder of a prompted teacher holds tokens and facts, not weights: ``{prompts.safetensors, teacher.json}``, well
 under a megabyte. It names its base model, whose weights are checked by their hash.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ from torch import Tensor
 from promptstill.artifacts import read_json, sha256, write_json
 from promptstill.errors import DataError, MissingError
 from promptstill.models.clip import Clip, load_clip
+from promptstill.models.ensembles import Ensemble
 from promptstill.models.prompts import PromptedClip, load_prompts, save_prompts
 
 FORMAT = 1
 PROMPTED = "prompted:"
+JOINED = re.compile(r"\+(?=nano|openclip:|dir:|hf:|prompted:)")  # a plus in a path is none
 STAGE = "2-prompts"  # of the run that learned them
 
 
@@ -27,6 +31,9 @@ def load_teacher(uri: str) -> Clip:
         UsageError: the URI names nothing known. MissingError: the weights are not here. DataError: the folder of a
             prompted teacher is none, was altered, or belongs to other weights.
     """
+    parts = JOINED.split(uri)
+    if len(parts) > 1:
+        return Ensemble([load_teacher(part) for part in parts])
     if uri.startswith(PROMPTED):
         return _load_prompted(uri)
     return load_clip(uri)

@@ -11,7 +11,7 @@ import torch
 
 from promptstill.artifacts import Prompts
 from promptstill.data.benchmarks import open_unlabeled
-from promptstill.data.templates import expand, fill
+from promptstill.data.templates import expand
 from promptstill.engine import Stopper, progress
 from promptstill.models.bundle import load_bundle
 from promptstill.models.clip import Clip
@@ -19,6 +19,7 @@ from promptstill.models.generator import load_generator
 from promptstill.models.painter import Painter, Teller, make_painter
 from promptstill.models.student import Student
 from promptstill.models.teachers import load_teacher
+from promptstill.ops.templates import fill
 from promptstill.pipelines.frame import cast_student, open_benchmark
 from promptstill.settings import FromImages, FromNames, RunSettings
 from promptstill.stages.synthesize import encode_png

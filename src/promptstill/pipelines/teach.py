@@ -23,7 +23,6 @@ from promptstill.data.sets.base import key
 from promptstill.engine import Stopper, make_fabric, tracked
 from promptstill.errors import DataError, UsageError
 from promptstill.models.clip import Clip
-from promptstill.models.prompts import PromptedClip
 from promptstill.models.teachers import STAGE, load_teacher, read_about, save_teacher
 from promptstill.ops.metrics import accuracy
 from promptstill.pipelines.plan import PROBE, Need
@@ -60,8 +59,8 @@ def run(settings: Teach) -> Report:
     benchmark = load_benchmark(settings.benchmark) if settings.benchmark else None
     fabric = make_fabric(settings.device, settings.precision)
     base = load_teacher(settings.teacher).to(fabric.device)
-    if isinstance(base, PromptedClip):
-        raise UsageError(f"{settings.teacher} has learned prompts already; give its base model, and more shots")
+    if type(base) is not Clip:
+        raise UsageError(f"{settings.teacher} is prompted or joined already; give one base model, such as nano")
     teacher, notes = fresh_teacher(base, settings.tune, settings.seed)
     with Run.open(settings.out, settings) as run, Stopper().listening() as stopper:
 

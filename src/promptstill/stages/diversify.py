@@ -26,7 +26,7 @@ from promptstill.ops.contrastive import (
     retention,
     token_statistics,
 )
-from promptstill.data.templates import fill, fill_all
+from promptstill.ops.templates import fill, fill_all
 from promptstill.settings import Contrast, Diversify
 
 log = logging.getLogger("promptstill")

@@ -13,7 +13,9 @@ from torch import Tensor
 from promptstill.data.decode import decode
 from promptstill.errors import DataError, UsageError
 from promptstill.models.bundle import Bundle, load_bundle
+from promptstill.models.vectors import retarget
 from promptstill.ops.preprocess import to_array, to_unit
+from promptstill.settings import as_names
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,10 @@ class Classifier:
         return [
             [Prediction(self.labels[k], float(row[k])) for k in order] for row, order in zip(scores, best, strict=True)
         ]
+
+    def retarget(self, classes: Sequence[str], teacher: str | None = None) -> "Classifier":
+        """The same student for other class names, by its teacher's text tower; see :func:`models.vectors.retarget`."""
+        return Classifier(retarget(self.bundle, as_names(classes), teacher))
 
 
 def as_picture(image: object) -> Image.Image:

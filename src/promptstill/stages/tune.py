@@ -19,7 +19,7 @@ from torch import Tensor
 from promptstill.artifacts import write_atomic
 from promptstill.data.sets.base import Labelled
 from promptstill.data.teacher_store import TeacherStore, open_store
-from promptstill.data.templates import context_template, expand, fill_all
+from promptstill.data.templates import context_template, expand
 from promptstill.data.views import Views
 from promptstill.engine import Stopper, progress, stream
 from promptstill.errors import UsageError
@@ -36,6 +36,7 @@ from promptstill.ops.promptsrc import (
     weighted_sum,
 )
 from promptstill.ops.schedules import epoch_rate
+from promptstill.ops.templates import fill_all
 from promptstill.settings import Tune
 
 log = logging.getLogger("promptstill")
