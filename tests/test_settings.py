@@ -47,6 +47,18 @@ def test_an_explicit_null_wins(tmp_path: Path) -> None:
     assert resolve(FromNames, GIVEN, config=config, overrides=["distill.image_size=null"]).distill.image_size is None
 
 
+def test_nothing_but_the_published_recipe_selects_on_test_data() -> None:
+    kinds: dict[str, Any] = {"from-images": FromImages, "from-names": FromNames}
+    choosing = set()
+    for pipeline, kind in kinds.items():
+        values = {"classes": "dog,cat", "out": "o"} | ({"images": "i"} if kind is FromImages else {})
+        assert kind(**values).distill.select == "last"
+        for name in PRESETS[pipeline]:
+            if resolve(kind, values, base=preset(pipeline, name)).distill.select == "test":
+                choosing.add((pipeline, name))
+    assert choosing == {("from-images", "paper")}
+
+
 def test_presets_are_valid_and_are_not_changed_by_use() -> None:
     before = yaml.safe_dump(PRESETS)
     for pipeline, kind in (("from-images", FromImages), ("from-names", FromNames)):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from promptstill.config import Settings
-from promptstill.distilling import Distill
+from promptstill.distilling import DFKD, PROMPTKD, Distill
 from promptstill.errors import DataError, UsageError
 
 
@@ -289,6 +289,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "paper": {"tune": {"views": 20, "crop": 0.08}},
     },
     "from-images": {
+        "paper": {"student": "prompted:nano-student", "distill": PROMPTKD},
         "fast": {},
         "best": {"distill": {"epochs": 60, "views": 20}},
     },
@@ -304,6 +305,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
                 "sure": 0.0,
                 "gate": False,
             },
+            "distill": DFKD,
         },
         "fast": {},
         "best": {
