@@ -13,13 +13,14 @@ import typer
 
 from promptstill.config import Settings, resolve
 from promptstill.errors import PromptstillError
-from promptstill.settings import PRESETS, FromImages, FromNames, Teach, preset
+from promptstill.measuring import BaseToNovel, Protocol, Transfer
+from promptstill.settings import PRESETS, FromImages, FromNames, Teach, as_names, preset
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Class names in, small verified classifier out."
 )
 
-Student = Annotated[Path, typer.Argument(help="a run folder, or its 4-student", show_default=False)]
+Student = Annotated[Path, typer.Argument(help="a run folder, its 4-student, or hf:ORG/NAME@REV", show_default=False)]
 COMMON: dict[str, tuple[Any, Any, str]] = {
     "preset": (str, "fast", "a bundle of settings"),
     "config": (Path | None, None, "a YAML file of settings, such as another run's config.yaml"),
@@ -28,16 +29,19 @@ COMMON: dict[str, tuple[Any, Any, str]] = {
 }
 
 
-def pipeline_verb(name: str, kind: type[Settings], run: Callable[[Any, bool], None]) -> None:
+def pipeline_verb(
+    name: str, kind: type[Settings], run: Callable[[Any, bool], None], presets: str = "", under: typer.Typer = app
+) -> None:
     """Add a verb whose options are the plain fields of ``kind``; its groups are reached by --set and --config."""
+    presets = presets or name
 
     def verb(**given: Any) -> None:
         chosen, config, overrides, dry = (given.pop(key) for key in COMMON)
         values = {key: value for key, value in given.items() if value is not None}
-        run(resolve(kind, values, config=config, base=preset(name, chosen), overrides=overrides), dry)
+        run(resolve(kind, values, config=config, base=preset(presets, chosen), overrides=overrides), dry)
 
     rows = {key: (str | None, None, field.description or "") for key, field in plain_fields(kind).items()} | COMMON
-    rows["preset"] = (str, "fast", f"{COMMON['preset'][2]}: {' | '.join(PRESETS[name])}")
+    rows["preset"] = (str, "fast", f"{COMMON['preset'][2]}: {' | '.join(PRESETS[presets])}")
     parameters = []
     for key, (annotation, default, text) in rows.items():
         option = typer.Option("--" + key.replace("_", "-"), help=text, show_default=default not in (None, [], False))
@@ -45,7 +49,7 @@ def pipeline_verb(name: str, kind: type[Settings], run: Callable[[Any, bool], No
         parameters.append(inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, annotation=annotated, default=default))
     vars(verb)["__signature__"] = inspect.Signature(parameters)
     verb.__annotations__ = {p.name: p.annotation for p in parameters}
-    app.command(name, help=kind.__doc__)(verb)
+    under.command(name, help=kind.__doc__)(verb)
 
 
 def plain_fields(kind: type[Settings]) -> dict[str, Any]:
@@ -91,6 +95,22 @@ pipeline_verb("from-images", FromImages, _from_images)
 pipeline_verb("from-names", FromNames, _from_names)
 
 
+def _protocol(settings: Protocol, dry: bool) -> None:
+    from promptstill.pipelines import plan, protocols
+
+    if dry:
+        plan.show(protocols.plan(settings))
+        return
+    protocols.run(settings)
+    print((settings.out / "table.md").read_text(encoding="utf-8"))
+
+
+protocol = typer.Typer(no_args_is_help=True, help="The papers' protocols from end to end, their tables, their numbers.")
+app.add_typer(protocol, name="protocol")
+pipeline_verb("base-to-novel", BaseToNovel, _protocol, "protocol", protocol)
+pipeline_verb("transfer", Transfer, _protocol, "protocol", protocol)
+
+
 @app.command()
 def evaluate(
     student: Student,
@@ -131,6 +151,33 @@ def vectors(
     print(f"Made {out}: {len(made.names)} classes by {made.teacher}, {len(made.templates)} text(s) each.")
 
 
+@app.command("import-official")
+def import_official(
+    file: Annotated[Path, typer.Argument(help="model-best.pth.tar, model.pth.tar-20, ...", show_default=False)],
+    base: Annotated[str, typer.Option(help="the CLIP it was learned on, e.g. openclip:ViT-L-14/openai")],
+    out: Annotated[Path, typer.Option(help="a new or empty folder", show_default=False)],
+    teacher: Annotated[str | None, typer.Option(help="for a student file: the teacher of its class vectors")] = None,
+    classes: Annotated[str | None, typer.Option(help="for a student file: class names")] = None,
+) -> None:
+    """Read a teacher or student file of the public PromptSRC and PromptKD code; nothing in it is run."""
+    from promptstill.pipelines import official
+
+    names = as_names(classes) if classes else ()
+    made = official.import_official(file, out, base, teacher, names)
+    print(f"Made {out}: a {made.kind} of epoch {made.official.epoch}. Use it: {made.use}")
+
+
+@app.command("export-official")
+def export_official(
+    source: Annotated[Path, typer.Argument(help="what teach made, or a prompted student", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="the file to write, e.g. model-best.pth.tar", show_default=False)],
+) -> None:
+    """Write a prompted teacher or student as the public PromptSRC and PromptKD code would."""
+    from promptstill.pipelines import official
+
+    print(f"Made {file}: a {official.export_official(source, file)} in the official layout.")
+
+
 @app.command()
 def predict(
     student: Student,
@@ -149,6 +196,36 @@ def predict(
 
 
 @app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="finished run folders", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="the page to write; for several runs comparison.html here")] = None,
+) -> None:
+    """Write the report page of a run again, or one page of several runs side by side."""
+    from promptstill.pipelines.finish import write_page
+
+    print(f"wrote {write_page(runs, out)}")
+
+
+@app.command()
+def push(
+    student: Student,
+    repo: Annotated[str, typer.Argument(help="ORG/NAME on the model hub; made if it is not there", show_default=False)],
+    private: Annotated[bool, typer.Option("--private", help="make it a private repository")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="check the student and name the files, upload none")
+    ] = False,
+) -> None:
+    """Upload a student to the model hub; prints the pinned name that load, predict and the other verbs take."""
+    from promptstill.pipelines.share import plan_push, push_student
+
+    if dry_run:
+        for name, size in plan_push(student).items():
+            print(f"{name} {size / 1e6:.3f} MB -> {repo}")
+        return
+    print(push_student(student, repo, private=private))
+
+
+@app.command()
 def export(
     student: Student,
     format: Annotated[str, typer.Option(help="onnx | onnx-int8 | torch-export | web")],  # noqa: A002
@@ -156,7 +233,9 @@ def export(
     benchmark: Annotated[str | None, typer.Option(help="compare on it: pictograms | dir:PATH; the run's own")] = None,
     calibrate: Annotated[str | None, typer.Option(help="images that set INT8's ranges; the run's own")] = None,
     runtime: Annotated[str, typer.Option(help="the page's onnxruntime-web: cdn | local | a folder")] = "cdn",
-    vectors: Annotated[list[Path], typer.Option(help="more sets of classes for the page: runs of the same teacher")] = [],  # noqa: B006
+    vectors: Annotated[
+        list[Path], typer.Option(help="more sets of classes for the page: runs of the same teacher")
+    ] = [],  # noqa: B006
     set: Annotated[list[str], typer.Option(help="key=value: probabilities, normalize, samples, batch_size, ...")] = [],  # noqa: A002, B006
 ) -> None:
     """Write a student as ONNX, INT8, torch.export or a web page; refused if it disagrees with the student."""
@@ -179,17 +258,6 @@ def serve(
     from promptstill.pipelines.serve import serve as run
 
     run(student, port, runtime, print)
-
-
-@app.command()
-def report(
-    runs: Annotated[list[Path], typer.Argument(help="finished run folders", show_default=False)],
-    out: Annotated[Path | None, typer.Option(help="the page to write; for several runs comparison.html here")] = None,
-) -> None:
-    """Write the report page of a run again, or one page of several runs side by side."""
-    from promptstill.pipelines.finish import write_page
-
-    print(f"wrote {write_page(runs, out)}")
 
 
 @app.command("list")

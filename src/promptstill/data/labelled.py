@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -43,10 +44,12 @@ def open_labelled(uri: str, split: Split) -> Labelled:
         raise UsageError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     if uri in EMBEDDED:
         return read_pictograms(split)
-    name, _, rest = uri.partition(":")
-    name = name.lower().replace("_", "-")
+    name, rest = parse(uri)
     if name in SETS and rest:
-        return SETS[name](Path(rest).expanduser().absolute(), split)
+        place = Path(rest).expanduser().absolute()
+        found = SETS[name](place, split)
+        again = name != "dir" and (split == "train" or name in TEST_ONLY)  # then open_unlabeled has the same images
+        return replace(found, images=from_source(found.images, f"{name}:{place}")) if again else found
     near = difflib.get_close_matches(name, [*EMBEDDED, *SETS], n=1)
     hint = f" (did you mean {near[0]}{'' if near[0] in EMBEDDED else ':PATH'}?)" if near else ""
     raise UsageError(f"unknown benchmark {uri!r}{hint}; use pictograms, dir:PATH or SET:PATH such as caltech101:DATA")
@@ -55,14 +58,18 @@ def open_labelled(uri: str, split: Split) -> Labelled:
 def open_unlabeled(source: str, limit: int | None = None) -> Images:
     """Unlabeled images of a user's own, or those of a data set by its URI.
 
-    Of a set with a training split these are its training images; of one that is there to test with, all images (as in
-    PromptKD's domain generalisation, where the student adapts to the very images, without their labels).
+    Of a set with a training split (also ``dir:PATH`` with ``train/``) these are its training images; of one that is
+    there to test with, all images, as in PromptKD's domain generalisation: the student adapts to them without labels.
     """
     if source in EMBEDDED:
         return open_images(asset("train.parquet"), limit=limit)
-    name, _, rest = source.partition(":")
-    name = name.lower().replace("_", "-")
-    if name not in SETS or name == "dir" or not rest:
+    name, rest = parse(source)
+    if name not in SETS or not rest:
         return open_images(source, limit=limit)
-    found = open_labelled(source, "test" if name in TEST_ONLY else "train").images
-    return limited(from_source(found, f"{name}:{Path(rest).expanduser().absolute()}"), limit)
+    return limited(open_labelled(source, "test" if name in TEST_ONLY else "train").images, limit)
+
+
+def parse(uri: str) -> tuple[str, str]:
+    """``Imagenet_A:DATA`` -> ``("imagenet-a", "DATA")``."""
+    name, _, rest = uri.partition(":")
+    return name.lower().replace("_", "-"), rest
