@@ -59,6 +59,17 @@ class Official:
 # --------------------------------------------------------------------------------------------------------------- in
 
 
+def read_official(path: Path) -> Official:
+    """Read a file of either kind; a student's has a ``projector``.
+
+    Raises:
+        MissingError, DataError: as :func:`read_teacher`.
+    """
+    state, container = _read(path)
+    is_student = any(name.startswith(PROJECTOR) for name in state)
+    return _student(state, container, path) if is_student else _teacher(state, container, path)
+
+
 def read_teacher(path: Path) -> Official:
     """Read a PromptSRC teacher (``VLPromptLearner/model-best.pth.tar``, ``model.pth.tar-20``).
 
@@ -66,9 +77,7 @@ def read_teacher(path: Path) -> Official:
         MissingError: there is no such file. DataError: it is no teacher, a prompt is missing or has another shape, or
             the file names something that no such file needs.
     """
-    state, container = _read(path)
-    prompts = {which: _stacked(state, which, path) for which in ("visual", "text")}
-    return _official(state, container, prompts, {})
+    return _teacher(*_read(path), path)
 
 
 def read_student(path: Path) -> Official:
@@ -77,9 +86,7 @@ def read_student(path: Path) -> Official:
     Raises:
         MissingError, DataError: as :func:`read_teacher`.
     """
-    state, container = _read(path)
-    prompts = {"visual": _stacked(state, "visual", path)}
-    return _official(state, container, prompts, _read_projector(state, path))
+    return _student(*_read(path), path)
 
 
 def check_base(official: Official, model: nn.Module, uri: str) -> None:
@@ -96,6 +103,16 @@ def check_base(official: Official, model: nn.Module, uri: str) -> None:
     for name, value in theirs.items():
         if float((ours[name].cpu() - value).abs().max()) > ROUNDING * max(1e-3, float(value.abs().max())):
             raise DataError(f"the file was learned on other weights than {uri} ({name} differs); use its own model")
+
+
+def _teacher(state: Mapping[str, Tensor], container: Mapping[str, Any], path: Path) -> Official:
+    prompts = {which: _stacked(state, which, path) for which in ("visual", "text")}
+    return _official(state, container, prompts, {})
+
+
+def _student(state: Mapping[str, Tensor], container: Mapping[str, Any], path: Path) -> Official:
+    prompts = {"visual": _stacked(state, "visual", path)}
+    return _official(state, container, prompts, _read_projector(state, path))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
