@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -17,8 +18,9 @@ RESULTS = Path(__file__).parent / "results"
 def record(name: str, figures: dict[str, Any], path: Path | None = None) -> None:
     """Write the figures of one script, and print them."""
     script = Path(sys.argv[0])
+    given = [re.sub(r"(?<![^:=])/\S*/", ".../", text) for text in sys.argv[1:]]  # folders of one machine tell nothing
     about = {
-        "command": shlex.join(["python", f"{script.parent.name}/{script.name}", *sys.argv[1:]]),
+        "command": shlex.join(["python", f"{script.parent.name}/{script.name}", *given]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         "versions": versions(),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "docs/guide.md", "recipes/nano/RESULTS.md")
+DOCUMENTS = ("README.md", "docs/guide.md", "docs/benchmarks.md", "docs/photographs.md", "recipes/nano/RESULTS.md")
 MARK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -78,7 +78,46 @@ def nano(figures: dict[str, Any]) -> str:
     )
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"main_job": main_job, "nano": nano}
+def quality_promptkd(figures: dict[str, Any]) -> str:
+    """Base-to-novel over seeds, and the ablations of the student."""
+    found, body = figures["base_to_novel"], list[list[str]]()
+    titles = {"student zero-shot": "the student before it learned", "teacher zero-shot": "the teacher before tuning"}
+    for who in ("student zero-shot", "teacher zero-shot", "teacher", "student"):
+        each = found[who]
+        spread = ", ".join(f"{value:.1f}" for value in each["hm"]["each"])
+        means = [f"{each[figure]['mean']:.1f}" for figure in ("base", "novel", "hm", "joint")]
+        body.append([titles.get(who, f"**{who}**"), *means, spread])
+    text = rows(["pictograms", "base", "novel", "HM", "joint", "HM of each seed"], body)
+    text += f"\nThe student is {figures['below_teacher']:.1f} points of HM below its teacher and "
+    text += f"{figures['above_own_zero_shot']:.1f} above its own zero-shot; seeds {figures['seeds']}.\n"
+    for key, lines in figures["ablations"].items():
+        cells = [
+            [str(line["value"]), *(f"{line[figure]:.1f}" for figure in ("base", "novel", "hm", "joint"))]
+            for line in lines
+        ]
+        text += "\n" + rows([f"`distill.{key}`", "base", "novel", "HM", "joint"], cells)
+    return text
+
+
+def photographs(figures: dict[str, Any]) -> str:
+    """Teacher and student on real photographs, and their speed."""
+    accuracy, rate, macs = (figures[name] for name in ("accuracy", "images_per_second", "macs"))
+    body = [
+        [who, f"{accuracy[who]:.1f}", f"{rate[who]:.0f}", f"{macs[who] / 1e6:.0f} M"] for who in ("teacher", "student")
+    ]
+    spent = sum(figures["seconds"].values())
+    told = f"{figures['classes']} classes; {figures['images']['train']} photographs to learn from, "
+    told += f"{figures['images']['test']} to test on; {spent:.0f} s in all, {figures['threads']} thread(s); "
+    told += ", ".join(f"{key} {value}" for key, value in figures["distill"].items()) + "."
+    return rows(["photographs", "accuracy", "images/s", "MACs an image"], body) + f"\n{told}\n"
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "main_job": main_job,
+    "nano": nano,
+    "quality_promptkd": quality_promptkd,
+    "photographs": photographs,
+}
 
 
 def fill(text: str) -> str:
@@ -86,6 +125,8 @@ def fill(text: str) -> str:
 
     def table(match: re.Match[str]) -> str:
         path = ROOT / "benchmarks" / "results" / f"{match[2]}.json"
+        if not path.is_file():
+            return match[0]  # not measured yet
         source = f"\n<sub>benchmarks/results/{path.name}</sub>\n"
         return match[1] + TABLES[match[2]](json.loads(path.read_text(encoding="utf-8"))) + source + match[3]
 

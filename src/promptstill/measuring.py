@@ -35,6 +35,9 @@ class Protocol(Settings):
     seeds: Seeds = Field(default=(1, 2, 3), description="a,b,c: each draws shots, teacher and student anew")
     shots: int = Field(default=16, ge=0, description="labelled images a class for the teacher; 0: the teacher as it is")
     one_teacher: bool = Field(default=False, description="tune it with the first seed only, for all (as published)")
+    store: Path | None = Field(
+        default=None, description="folder of teacher stores that runs share; each its own if not"
+    )
     device: str = Field(default="auto", description="auto | cpu | cuda | mps")
     precision: Precision = Field(default="32-true", description="of what is trained")
     tune: Tune = Tune()

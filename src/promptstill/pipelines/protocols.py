@@ -180,6 +180,7 @@ def _student_settings(settings: Protocol, task: Task, teacher: str, seed: int, o
         student_weights=settings.student_weights,
         benchmark=task.uri if settings.distill.select == "test" else None,
         seed=seed,
+        store=settings.store,
         device=settings.device,
         precision=settings.precision,
         vectors=Vectors(templates=(task.test.template,)),
