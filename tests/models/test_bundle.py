@@ -44,7 +44,7 @@ def test_a_bundle_comes_back_the_same_wherever_it_is(clip: Clip, clip_dir: Path,
     assert not bundle.student.training
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "vectors.safetensors"])
+@pytest.mark.parametrize("name", ["model.safetensors", "vectors.safetensors", "vectors.json"])
 @pytest.mark.parametrize("how", ["flip", "cut", "remove"])
 def test_an_altered_bundle_is_refused(clip: Clip, tmp_path: Path, name: str, how: str) -> None:
     saved(clip, "timm:test_byobnet", tmp_path)
@@ -55,6 +55,19 @@ def test_an_altered_bundle_is_refused(clip: Clip, tmp_path: Path, name: str, how
     if how == "remove":
         path.unlink()
     with pytest.raises(DataError, match="missing or was altered"):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("what", ["labels", "mean"])
+def test_an_altered_configuration_is_refused(clip: Clip, tmp_path: Path, what: str) -> None:
+    saved(clip, "timm:test_byobnet", tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    if what == "labels":
+        content["labels"].reverse()
+    else:
+        content["architecture"]["preprocess"]["mean"] = [0.4, 0.5, 0.5]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"config\.json was altered"):
         load_bundle(tmp_path)
 
 

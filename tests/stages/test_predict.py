@@ -1,5 +1,6 @@
 """A picture has the same answer as path, bytes, PIL image, array or tensor."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from promptstill.data.images import open_images
 from promptstill.errors import DataError, UsageError
 from promptstill.models.clip import Clip
 from promptstill.stages.predict import Classifier, load
-from small_runs import CLASSES, as_png, distilled
+from small_runs import CLASSES, as_png, distilled, vectors_of
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +71,28 @@ def test_no_picture_has_no_answer(classifier: Classifier) -> None:
 def test_the_module_gives_the_logits_of_the_same_answers(classifier: Classifier, pictures: Path) -> None:
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
-        logits = classifier.module(images)
+        logits = classifier.module()(images)
     arrays = [(image.permute(1, 2, 0) * 255).round().byte().numpy() for image in images]
     np.testing.assert_allclose(logits.softmax(-1).numpy(), classifier.predict_proba(arrays), atol=2e-2)
+
+
+def test_it_is_made_like_a_classifier_of_scikit_learn(classifier: Classifier, pictures: Path) -> None:
+    paths = sorted(pictures.iterdir())
+    best = classifier.classes_[classifier.predict_proba(paths).argmax(1)]
+    assert best.tolist() == [row[0].label for row in classifier.predict(paths, top=1)]
+
+
+def test_other_classes_need_no_training(classifier: Classifier, clip: Clip, pictures: Path) -> None:
+    names = ["yak", "dog"]
+    by_name, given = classifier.retarget(names), classifier.retarget(vectors_of(clip, names))
+    path = pictures / "000.png"
+    assert by_name.classes_.tolist() == given.classes_.tolist() == names
+    np.testing.assert_allclose(by_name.predict_proba([path]), given.predict_proba([path]), atol=1e-6)
+    again = by_name.retarget(CLASSES)
+    np.testing.assert_allclose(again.predict_proba([path]), classifier.predict_proba([path]), atol=1e-6)
+    foreign = replace(vectors_of(clip, names), teacher_hash="another")
+    with pytest.raises(DataError, match="own teacher"):
+        classifier.retarget(foreign)
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def calibration(shown: Sequence[Shown]) -> Section | None:
     known = [(each, each.run.report.get("calibration")) for each in shown]
     for each, found in known:
         for who, figures in (found or {}).items():
-            if who == "teacher" and given and given[0].number == 0:
+            if who == "teacher" and any(curve.number == 0 for curve in given):
                 continue  # the first run's teacher stands for all
             number = 0 if who == "teacher" else each.number
             name = each.name if len(shown) > 1 and number else who

@@ -1,7 +1,7 @@
 """The end of both stories: measure the student, write the report, its page and the bundle's model card."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +74,16 @@ def _asked(frame: Frame, origin: Origin) -> dict[str, Any]:
 
 def _other_classes(frame: Frame, bundle: Bundle) -> dict[str, Any] | None:
     """The student on the classes of the benchmark that it was not taught, through their vectors, beside the teacher."""
-    if not frame.settings.benchmark or not frame.settings.evaluate.other_classes:
+    asked = frame.settings.benchmark and frame.settings.evaluate.other_classes
+    if not asked or bundle.student.architecture.head is not None:  # a head knows its own classes only
         return None
-    whole = load_benchmark(frame.settings.benchmark)
+    whole = load_benchmark(str(frame.settings.benchmark))
     known = {key(name) for name in bundle.vectors.names}
     names = tuple(name for name in whole.classes if key(name) not in known)
     if len(names) < 2:
         return None
     vectors = class_vectors(frame.teacher, names, frame.settings.vectors)
-    return evaluate(replace(bundle, vectors=vectors), frame.teacher, whole, frame.settings.evaluate)
+    return evaluate(bundle.of(vectors), frame.teacher, whole, frame.settings.evaluate)
 
 
 def _pictures(frame: Frame, bundle: Bundle, origin: Origin, measured: Measured | None) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from promptstill.artifacts import ClassVectors
 from promptstill.data.decode import decode
 from promptstill.errors import DataError, UsageError
 from promptstill.models.bundle import Bundle, load_bundle
@@ -27,13 +28,18 @@ class Prediction:
 
 
 class Classifier:
-    """A student with its classes. ``classifier.module`` is a plain ``nn.Module`` from images in [0, 1] to logits."""
+    """A student with its classes, in the manner of scikit-learn: ``classes_`` and ``predict_proba``."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.labels = bundle.vectors.names
-        self.module = bundle.module()
+        self.classes_ = np.array(self.labels)
+        self._scores = bundle.module()
         self.preprocess = bundle.student.architecture.preprocess
+
+    def module(self) -> nn.Module:
+        """A plain ``nn.Module``: images (B, 3, S, S) in [0, 1], of the side ``preprocess.size`` -> logits (B, K)."""
+        return self._scores
 
     @torch.no_grad()
     def predict_proba(self, images: Sequence[Any], batch_size: int = 64) -> np.ndarray:
@@ -45,7 +51,7 @@ class Classifier:
         rows = []
         for start in range(0, len(images), batch_size):
             part = [to_array(as_picture(image), self.preprocess) for image in images[start : start + batch_size]]
-            rows.append(self.module(to_unit(np.stack(part))).softmax(-1))
+            rows.append(self._scores(to_unit(np.stack(part))).softmax(-1))
         return torch.cat(rows).numpy() if rows else np.zeros((0, len(self.labels)), np.float32)
 
     def predict(self, images: Sequence[Any], top: int = 5) -> list[list[Prediction]]:
@@ -57,8 +63,17 @@ class Classifier:
             [Prediction(self.labels[k], float(row[k])) for k in order] for row, order in zip(scores, best, strict=True)
         ]
 
-    def retarget(self, classes: Sequence[str], teacher: str | None = None) -> "Classifier":
-        """The same student for other class names, by its teacher's text tower; see :func:`models.vectors.retarget`."""
+    def retarget(self, classes: Sequence[str] | ClassVectors, teacher: str | None = None) -> "Classifier":
+        """The same student for other classes, no training: names by its teacher's text tower, or given class vectors.
+
+        ``teacher`` is where that teacher is found now, if that is elsewhere.
+
+        Raises:
+            DataError: the teacher or the vectors are not of the student's own teacher.
+            UsageError: the student has a head for its own classes.
+        """
+        if isinstance(classes, ClassVectors):
+            return Classifier(self.bundle.of(classes))
         return Classifier(retarget(self.bundle, as_names(classes), teacher))
 
 
@@ -83,5 +98,9 @@ def as_picture(image: object) -> Image.Image:
 
 
 def load(student: str | Path) -> Classifier:
-    """Load a student: its bundle folder, or the run folder that holds it."""
+    """Load a student: its bundle folder, the run folder that holds it, or ``hf:ORG/NAME@REV`` from the hub.
+
+    Raises:
+        DataError: it is no student, or a file of it is missing or was altered. MissingError: the hub has none.
+    """
     return Classifier(load_bundle(Path(student)))

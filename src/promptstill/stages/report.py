@@ -15,6 +15,7 @@ from promptstill.models.bundle import Bundle
 from promptstill.models.clip import Clip
 from promptstill.ops.calibration import calibration_error, reliability
 from promptstill.ops.cost import cost
+from promptstill.pages.card import card
 
 PACKAGES = ("promptstill", "torch", "open_clip_torch", "timm", "diffusers", "kornia", "numpy")
 
@@ -42,6 +43,7 @@ def make_report(
         "cost": {"teacher": tower | {"megabytes": round(4e-6 * tower["parameters"], 3)}, "student": student},
         "stages": stages,
         "training": bundle.config["training"],
+        "student_input": bundle.student.architecture.preprocess.size,
         "backbone": bundle.student.architecture.weights,
         "selected_on_test_data": bundle.config["training"].get("selected_on_test_data", False),
         "teacher_hash": teacher.hash,
@@ -117,46 +119,8 @@ def accuracy_table(evaluation: dict[str, Any]) -> Table:
 
 
 def write_card(report: Report, folder: Path) -> None:
-    """The bundle's README.md: what it is, how well it does, how to use it."""
-    content = report.content
-    made = (
-        f"Distilled by promptstill {content['versions']['promptstill']} ({content['pipeline']}) "
-        f"from {content['teacher']}; the backbone began with these weights: {content['backbone']}."
-    )
-    lines = [
-        "---",
-        "library_name: promptstill",
-        "pipeline_tag: image-classification",
-        "---",
-        "# Student classifier",
-        "",
-        f"Classes: {', '.join(content['classes'])}.",
-        "",
-        made,
-        content["strictness"],
-        "",
-        *_card_accuracy(content["evaluation"]),
-        "```python",
-        "import promptstill",
-        "",
-        'student = promptstill.load("this folder")',
-        'print(student.predict(["picture.jpg"], top=3))',
-        "```",
-    ]
-    write_atomic(folder / "README.md", "\n".join(lines) + "\n")
-
-
-def _card_accuracy(evaluation: dict[str, Any] | None) -> list[str]:
-    if not evaluation:
-        return ["It was not measured on labelled images.", ""]
-    rows = [
-        f"| {name} | {row['teacher']:.1f} | {row['student']:.1f} | {row['n']} |"
-        for name, row in evaluation["domains"].items()
-    ]
-    mean = evaluation["mean"]
-    head = f"Accuracy in per cent on {evaluation['benchmark']} (chance {evaluation['chance']:.1f}):"
-    table = ["| domain | teacher | student | images |", "|---|---|---|---|", *rows]
-    return [head, "", *table, f"| mean | {mean['teacher']:.1f} | {mean['student']:.1f} | |", ""]
+    """The bundle's README.md."""
+    write_atomic(folder / "README.md", card(report.content))
 
 
 def summary(report: Report, out: Path) -> str:
