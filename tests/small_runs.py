@@ -16,9 +16,9 @@ from promptstill.data.images import Images
 from promptstill.engine import Stopper, make_fabric
 from promptstill.errors import Interrupted
 from promptstill.models.clip import Clip
-from promptstill.models.student import Student, make_student
+from promptstill.models.student import Head, Student, make_student
 from promptstill.settings import Distill, Vectors
-from promptstill.stages.distill import distill, prepare
+from promptstill.stages.distill import Judge, distill, prepare
 from promptstill.stages.teach import class_vectors
 
 CLASSES = ("dog", "cat", "hot_air balloon")
@@ -90,14 +90,21 @@ def distilled(
     student: str = "timm:test_byobnet",
     stopper: Stopper | None = None,
     metric: Metric = lambda *_, **__: None,
+    judge: Judge | None = None,
     **settings: Any,
 ) -> Student:
-    """Distil a student with small settings; ``folder/student`` is its bundle, ``folder/store`` the teacher store."""
+    """Distil a student with small settings; ``folder/student`` is its bundle, ``folder/store`` the teacher store.
+
+    With ``store=False`` the teacher looks at every batch itself.
+    """
+    place = folder / "store" if settings.pop("store", True) else None
+    precision = settings.pop("precision", "32-true")
     small: dict[str, Any] = {"epochs": 3, "views": 2, "batch_size": 4}
     chosen = Distill(**(small | settings))
     stopper = stopper or Stopper()
-    learner = make_student(student, clip, None, None, seed=3)
-    lesson = prepare(clip, learner, images, vectors_of(clip), chosen, 5, folder / "store", stopper)
+    head = None if chosen.target == "embedding" else Head(chosen.target, len(CLASSES))
+    learner = make_student(student, clip, None, None, seed=3, head=head)
+    lesson = prepare(clip, learner, images, vectors_of(clip), chosen, 5, place, stopper)
     (folder / "student").mkdir(parents=True, exist_ok=True)
-    distill(learner, lesson, make_fabric("cpu"), folder / "student", stopper, metric)
+    distill(learner, lesson, make_fabric("cpu", precision), folder / "student", stopper, metric, judge)
     return learner

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 import promptstill
 from promptstill.cli import main
@@ -88,3 +89,31 @@ def test_a_student_is_measured_again_and_its_missing_teacher_told(run: Path, mod
     assert figures == read(run / "5-report" / "report.json")["evaluation"]
     with pytest.raises(MissingError):
         promptstill.evaluate(run, f"dir:{models.bench}", teacher="dir:no/such")
+
+
+@pytest.mark.parametrize("mode", ["store", "online"])
+def test_the_text_tower_runs_before_the_class_vectors_are_done_and_never_after(
+    models: Models, tmp_path: Path, mode: str
+) -> None:
+    calls = {False: 0, True: 0}
+
+    def count(module: nn.Module, *_: object) -> None:
+        if isinstance(module, nn.Embedding):  # of words: no image tower has one
+            calls[(tmp_path / "run" / "1-vectors" / "done.json").is_file()] += 1
+
+    with nn.modules.module.register_module_forward_hook(count):
+        student = f"prompted:dir:{models.clip}"
+        assert main(from_images(models, tmp_path / "run", student=student, teacher_mode=mode)) == 0
+    assert calls[False] >= 1
+    assert calls[True] == 0, "in training, evaluation and report"
+
+
+def test_one_shared_store_serves_other_seeds_students_class_lists_and_temperatures(
+    models: Models, tmp_path: Path
+) -> None:
+    changes: list[dict[str, Any]] = [{}, {"seed": 1}, {"classes": "dog,cat,yak"}, {"set": ["distill.temperature=3"]}]
+    for number, change in enumerate(changes):
+        given = {"store": tmp_path / "store", "student": ("timm:test_vit", "timm:test_byobnet")[number % 2]}
+        assert main(from_images(models, tmp_path / f"run{number}", **given, **change)) == 0
+        assert not (tmp_path / f"run{number}" / "3-images" / "teacher-store").exists()
+    assert len(list((tmp_path / "store").iterdir())) == 1

@@ -68,6 +68,8 @@ class Frame:
 def framed(settings: RunSettings) -> Generator[Frame]:
     """Open, or continue, the run in ``settings.out`` with its cast."""
     fabric = make_fabric(settings.device, settings.precision)
+    if settings.store and settings.store.exists() and not settings.store.is_dir():
+        raise UsageError(f"cannot keep a teacher store in {settings.store}: it is no folder; choose another --store")
     teacher = load_teacher(settings.teacher).to(fabric.device)
     student = cast_student(settings, teacher)
     benchmark = open_benchmark(settings.benchmark, settings.classes) if settings.benchmark else None
