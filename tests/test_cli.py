@@ -9,7 +9,7 @@ import pytest
 
 import promptstill
 from promptstill.cli import main, plain_fields
-from promptstill.settings import FromImages, FromNames
+from promptstill.settings import FromImages, FromNames, Teach
 from runs import Models, from_images
 
 
@@ -22,7 +22,7 @@ def run(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_plain_setting_is_an_option(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    for verb, kind in (("from-names", FromNames), ("from-images", FromImages)):
+    for verb, kind in (("from-names", FromNames), ("from-images", FromImages), ("teach", Teach)):
         assert main([verb, "--help"]) == 0
         shown = capsys.readouterr().out
         for name in (*plain_fields(kind), "preset", "config", "set", "dry_run"):

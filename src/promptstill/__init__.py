@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from promptstill.pipelines.frame import evaluate_student as evaluate
     from promptstill.pipelines.from_images import from_images as from_images
     from promptstill.pipelines.from_names import from_names as from_names
+    from promptstill.pipelines.teach import teach as teach
+    from promptstill.pipelines.vectors import vectors as vectors
     from promptstill.stages.predict import Classifier as Classifier
     from promptstill.stages.predict import load as load
 
 __version__ = version("promptstill")
-__all__ = ["Classifier", "PromptstillError", "evaluate", "from_images", "from_names", "load"]
+__all__ = ["Classifier", "PromptstillError", "evaluate", "from_images", "from_names", "load", "teach", "vectors"]
 
 _HOMES = {
     "Classifier": ("promptstill.stages.predict", "Classifier"),
@@ -25,6 +27,8 @@ _HOMES = {
     "from_images": ("promptstill.pipelines.from_images", "from_images"),
     "from_names": ("promptstill.pipelines.from_names", "from_names"),
     "load": ("promptstill.stages.predict", "load"),
+    "teach": ("promptstill.pipelines.teach", "teach"),
+    "vectors": ("promptstill.pipelines.vectors", "vectors"),
 }
 
 

@@ -226,7 +226,9 @@ class RunSettings(Settings):
 
     classes: Names = Field(description="class names: a,b,c or a .txt file with one a line")
     out: Path = Field(description="run folder; continued if it holds this run, refused if it holds another")
-    teacher: str = Field(default="nano", description="nano | openclip:MODEL/TAG | dir:PATH | hf:ORG/REPO[@REV]")
+    teacher: str = Field(
+        default="nano", description="nano | openclip:MODEL/TAG | dir:PATH | hf:ORG/REPO[@REV] | prompted:FOLDER | A+B"
+    )
     student: str = Field(default="nano-student", description="nano-student | prompted:CLIP-URI | timm:ARCH[.TAG]")
     student_weights: Path | None = Field(default=None, description="a local checkpoint file for the student's backbone")
     benchmark: str | None = Field(default=None, description="measure on it at the end: pictograms | dir:PATH")

@@ -1,9 +1,9 @@
-"""``torch.save`` files of strangers, read against a closed list of names. Nothing that a file names is ever run.
+"""``torch.save`` files of strangers, read against closed lists of names. Nothing that a file names is ever run.
 
 ``torch.load(weights_only=True)`` refuses any file that holds more than tensors and plain data, as Dassl's do: their
-scheduler drags a live optimizer along. This reader takes such a file if every name in it stands in ``TENSORS`` or in
-the caller's list of names to ignore. Names of the first kind lead to code of this module, those of the second to
-objects that take everything and keep nothing; any other name ends the reading.
+scheduler drags a live optimizer along. Here names of tensors lead to code of this module, and names that the caller
+ignores to objects that take everything and keep nothing. Any other name ends the reading; or, where files are known to
+hold all kinds of classes (Lightning's callbacks), it is ignored too.
 """
 
 import io
@@ -40,8 +40,10 @@ TENSORS = {f"torch.{name}" for name in STORAGES} | {
 }
 
 
-def read_pickle(path: Path, ignore: Collection[str] = ()) -> dict[str, Any]:
+def read_pickle(path: Path, ignore: Collection[str] | None = ()) -> dict[str, Any]:
     """The dictionary in a ``torch.save`` file; objects of the classes in ``ignore`` come out as empty shells.
+
+    With ``ignore`` None, objects of any class do.
 
     Raises:
         MissingError: there is no such file. DataError: it is no such file, is damaged, or names anything else.
@@ -85,12 +87,12 @@ class _Reader(pickle.Unpickler):
     What a name leads to is a bound method or a fresh class, so that not even an attribute set by the file outlives it.
     """
 
-    def __init__(self, archive: zipfile.ZipFile, ignore: Collection[str]) -> None:
+    def __init__(self, archive: zipfile.ZipFile, ignore: Collection[str] | None) -> None:
         packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
         if packed:
             raise ValueError(f"its member {packed[0]} is compressed, which torch never does")
         (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
-        self._archive, self._folder, self._ignore = archive, pickled.removesuffix("data.pkl"), frozenset(ignore)
+        self._archive, self._folder, self._ignore = archive, pickled.removesuffix("data.pkl"), ignore
         self._storages: dict[str, Tensor] = {}
         order = f"{self._folder}byteorder"
         if order in archive.namelist() and archive.read(order) != b"little":
@@ -100,12 +102,12 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         """What a name in the pickle leads to; only names of the lists lead anywhere."""
         name = f"{module_name.replace('__builtin__', 'builtins')}.{global_name}"
-        if name in self._ignore:
-            return type("Shell", (_Shell,), {})
         if name in PLAIN:
             return PLAIN[name]
         if name not in TENSORS:
-            raise _Refused(name)
+            if self._ignore is not None and name not in self._ignore:
+                raise _Refused(name)
+            return type("Shell", (_Shell,), {})
         if name.startswith("torch._utils."):
             return self._parameter if global_name == "_rebuild_parameter" else self._tensor
         return STORAGES[global_name]

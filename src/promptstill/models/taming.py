@@ -15,7 +15,7 @@ from torch import Tensor
 
 from promptstill.artifacts import sha256, write_atomic, write_json
 from promptstill.errors import DataError, MissingError, UsageError
-from promptstill.models.foreign import read_checkpoint
+from promptstill.models.pickles import read_pickle
 
 WEIGHTS, CONFIG = "diffusion_pytorch_model.safetensors", "config.json"
 CODEBOOKS = {"VQModel": "quantize.embedding.weight", "GumbelVQ": "quantize.embed.weight"}
@@ -113,7 +113,7 @@ def convert_config(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_weights(checkpoint: Path, found: Mapping[str, Any]) -> dict[str, Tensor]:
     """The VQGAN's own tensors under their published names; losses, optimisers and a transformer are left behind."""
-    content = read_checkpoint(checkpoint)
+    content = read_pickle(checkpoint, ignore=None)
     state = content.get("state_dict", content)
     if not isinstance(state, dict):
         raise DataError(f"{checkpoint}: its state_dict is no dictionary; give another file")

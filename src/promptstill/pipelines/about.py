@@ -24,6 +24,8 @@ def catalogue() -> dict[str, dict[str, str]]:
             "openclip:MODEL/TAG": f"{tags} published weights, e.g. openclip:ViT-L-14/openai",
             "dir:PATH": "an open_clip local directory",
             "hf:ORG/REPO[@REV]": "an open_clip repository on the hub",
+            "prompted:FOLDER": "one with learned prompts, as teach and import-official make it",
+            "A+B": "several of these as one, their logits averaged",
         },
         "students": {
             "nano-student": "embedded vision transformer",
