@@ -55,6 +55,21 @@ class Transfer(Protocol):
     source: str = Field(description="the labelled data set for the teacher, such as imagenet:DATA")
 
 
+class FewShot(Settings):
+    """A distilled student, fine-tuned on few labels, beside the same one undistilled (DFKD-VLFM, figure 5)."""
+
+    student: Path = Field(description="the run folder that made it")
+    data: str = Field(description="labelled images by URI: pictograms | pacs:DATA | dir:PATH | ...")
+    out: Path = Field(description="folder of the evaluation; continued if it holds this one, refused if another")
+    shots: Seeds = Field(default=(1, 2, 4, 8, 16), description="a,b,c: labelled images a class")
+    seeds: Seeds = Field(default=(1, 2, 3, 4, 5), description="a,b,c: each draws other shots")
+    steps: int = Field(default=100, ge=1, description="steps of fine-tuning, for any number of shots")
+    device: str = Field(default="auto", description="auto | cpu | cuda | mps")
+    precision: Precision = Field(default="32-true", description="of the training")
+    distill: Distill = Distill(batch_size=32)
+    evaluate: Evaluate = Evaluate()
+
+
 def _presets() -> dict[str, dict[str, Any]]:
     """The presets of teach and from-images that go by one name, together."""
     names = [name for name in PRESETS["from-images"] if name in PRESETS["teach"]]
@@ -63,3 +78,4 @@ def _presets() -> dict[str, dict[str, Any]]:
 
 
 PRESETS["protocol"] = _presets()
+PRESETS["few-shot"] = {"fast": {}}

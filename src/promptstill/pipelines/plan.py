@@ -63,7 +63,7 @@ def plan_evaluate(student: Path, benchmark: str, teacher: str | None = None) -> 
     """Needs of an evaluation."""
     bundle = load_bundle(student)
     tests = len(open_benchmark(benchmark, bundle.vectors.names))
-    each = _probe_teacher(load_teacher(teacher or bundle.vectors.teacher)) + _probe_student(bundle.student) / 3
+    each = _probe_teacher(load_teacher(teacher or bundle.vectors.teacher)) + probe_student(bundle.student) / 3
     return [Need("evaluate", tests, tests * each, 0.0)]
 
 
@@ -74,7 +74,7 @@ def _plan(settings: RunSettings, first: Need, third: Callable[[Clip], Need]) -> 
     texts = [fill(template, name) for template in expand(settings.vectors.templates) for name in settings.classes]
     vectors = Need("1-vectors", 0, _seconds(lambda: teacher.embed_texts(texts[:PROBE])) * len(texts) / PROBE, 0.01)
     embedding = _probe_teacher(teacher)
-    learning = count * (distill.views * embedding + distill.epochs * _probe_student(student))
+    learning = count * (distill.views * embedding + distill.epochs * probe_student(student))
     size = 8e-6 * sum(p.numel() for p in student.parameters()) + 2e-6 * count * distill.views * teacher.dim
     needs = [vectors, *([first] if first.stage == "2-prompts" else []), third(teacher)]
     needs.append(Need("4-student", count, learning, size))
@@ -111,7 +111,7 @@ def _probe_teacher(teacher: Clip) -> float:
         return _seconds(lambda: teacher.embed_images(batch)) / PROBE
 
 
-def _probe_student(student: Student) -> float:
+def probe_student(student: Student) -> float:
     """Seconds one image costs in a training step."""
     size = student.architecture.preprocess.size
     batch = torch.rand(PROBE, 3, size, size)

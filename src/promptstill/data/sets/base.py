@@ -62,8 +62,8 @@ class Labelled:
             raise DataError(f"{self.name} has none of the classes {', '.join(names)}; it has {shown}, ...")
         return replace(found, classes=tuple(names), labels=tuple(place[keys[label]] for label in found.labels))
 
-    def shots(self, count: int, seed: int) -> "Labelled":
-        """``count`` images of every class (all, where there are fewer), drawn as CoOp and its followers draw them.
+    def shots(self, count: int, seed: int, leave: int = 0) -> "Labelled":
+        """``count`` images of every class, drawn as CoOp and its followers draw; all but ``leave`` where there are fewer.
 
         Python's generator seeded with ``seed``; one draw a class, classes in order of first appearance. To have the
         published sets, draw from all classes first and restrict to the base classes after.
@@ -74,7 +74,8 @@ class Labelled:
         for index, label in enumerate(self.labels):
             groups.setdefault(label, []).append(index)
         for group in groups.values():
-            keep += rng.sample(group, count) if len(group) >= count else group
+            most = min(count, max(0, len(group) - leave))
+            keep += group if leave == 0 and len(group) < count else rng.sample(group, most)
         return self.take(keep)
 
 
