@@ -16,7 +16,7 @@ from pictures import Icons
 from vqgan import FINAL_PICTURES, judge
 
 from promptstill.models.clip import Clip, load_clip
-from promptstill.models.generator import load_generator
+from promptstill.models.generator import load_vqgan
 from promptstill.ops.preprocess import resize, to_unit
 
 STYLES = ("outline", "solid", "duotone", "pixel art", "emoji", "3d")
@@ -46,7 +46,7 @@ def main(work: Path) -> None:
     icons = Icons(work)
     figures = {
         "styles": {uri: style_accuracy(load_clip(uri), icons) for uri in ("nano", "nano-student")},
-        "vqgan": judge(load_generator("nano-vqgan").model, icons, FINAL_PICTURES) | {"pictures": FINAL_PICTURES},
+        "vqgan": judge(load_vqgan("nano-vqgan").model, icons, FINAL_PICTURES) | {"pictures": FINAL_PICTURES},
         "icons": {"all": len(icons), "held_out": len(icons.held_out_indices)},
     }
     for name in ("text", "towers"):

@@ -97,13 +97,27 @@ def shaded(drawing: Drawing, rng: np.random.Generator) -> Drawing:
     return Drawing(alpha, np.clip(lit, 0, 1).astype(np.float32))
 
 
+def coloured(drawing: Drawing, rng: np.random.Generator) -> Drawing:
+    """Each part that the lines enclose in a colour of its own, mostly alike; the lines dark, or as a solid body."""
+    lines, inside = drawing.alpha, filled(drawing, rng).alpha
+    parts, count = ndimage.label((inside > 0.5) & (lines < 0.5))
+    parts[np.bincount(parts.ravel())[parts] < 8] = 0  # specks between lines
+    hue = (rng.random() + rng.normal(0, 0.08, count + 1)) % 1
+    palette = hsv_to_rgb(hue, rng.uniform(0.15, 0.9, count + 1), rng.uniform(0.6, 1, count + 1))
+    dark = hsv_to_rgb(hue[:1], rng.uniform(0, 0.8, 1), rng.uniform(0, 0.6, 1))[0]
+    near = ndimage.distance_transform_edt(parts == 0, return_distances=False, return_indices=True)
+    body = palette[parts[near[0], near[1]]]  # a part's colour goes on under its lines
+    cover = lines[..., None] * np.float32(rng.choice([1.0, 1.0, 0.4]))
+    return Drawing(inside, body * (1 - cover) + dark * cover)
+
+
 # style of the icon -> (the new drawing, its style, its share of the icons of that style)
 WAYS: dict[str, list[tuple[Redraw, str, float]]] = {
     "emoji": [(in_one_ink, "", 0.14), (as_lines, "", 0.08), (as_silhouette, "solid", 0.04), (shaded, "3d", 0.12)],
     "flat color": [(in_one_ink, "", 0.14), (as_lines, "", 0.08), (as_silhouette, "solid", 0.04), (shaded, "3d", 0.12)],
     "3d": [(in_one_ink, "", 0.12), (as_lines, "", 0.06)],
-    "solid": [(as_outline, "outline", 0.12), (in_two_tones, "duotone", 0.08), (shaded, "3d", 0.08)],
-    "outline": [(filled, "solid", 0.03), (in_two_tones, "duotone", 0.06)],
+    "solid": [(as_outline, "outline", 0.1), (in_two_tones, "duotone", 0.08), (shaded, "3d", 0.08), (coloured, "", 0.12)],
+    "outline": [(filled, "solid", 0.03), (in_two_tones, "duotone", 0.06), (coloured, "", 0.18)],
 }  # fmt: skip
 
 
