@@ -63,7 +63,7 @@ class Labelled:
         return replace(found, classes=tuple(names), labels=tuple(place[keys[label]] for label in found.labels))
 
     def shots(self, count: int, seed: int, leave: int = 0) -> "Labelled":
-        """``count`` images of every class, drawn as CoOp and its followers draw; all but ``leave`` where there are fewer.
+        """``count`` images of every class, drawn as CoOp draws them; all but ``leave`` where there are fewer.
 
         Python's generator seeded with ``seed``; one draw a class, classes in order of first appearance. To have the
         published sets, draw from all classes first and restrict to the base classes after.
