@@ -74,8 +74,10 @@ def _plan(settings: RunSettings, first: Need, third: Callable[[Clip], Need]) -> 
     texts = [fill(template, name) for template in expand(settings.vectors.templates) for name in settings.classes]
     vectors = Need("1-vectors", 0, _seconds(lambda: teacher.embed_texts(texts[:PROBE])) * len(texts) / PROBE, 0.01)
     embedding = _probe_teacher(teacher)
-    learning = count * (distill.views * embedding + distill.epochs * probe_student(student))
-    size = 8e-6 * sum(p.numel() for p in student.parameters()) + 2e-6 * count * distill.views * teacher.dim
+    stored = settings.teacher_mode == "store"
+    looks = (distill.views if distill.consistent else 1) if stored else distill.epochs
+    learning = count * (looks * embedding + distill.epochs * probe_student(student))
+    size = 8e-6 * sum(p.numel() for p in student.parameters()) + stored * 2e-6 * count * looks * teacher.dim
     needs = [vectors, *([first] if first.stage == "2-prompts" else []), third(teacher)]
     needs.append(Need("4-student", count, learning, size))
     tests = len(open_benchmark(settings.benchmark, settings.classes)) if settings.benchmark else 0
