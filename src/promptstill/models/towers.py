@@ -74,7 +74,7 @@ def _head(tower: nn.Module, features: Tensor) -> Tensor:
 def _run_open_clip(tower: Any, pixels: Tensor, tokens: Tensor) -> Tensor:
     """open_clip's own vision transformer; fresh tokens go through ``ln_pre`` like the others."""
     x = tower.conv1(pixels).flatten(2).transpose(1, 2)
-    x = torch.cat([tower.class_embedding.expand(len(x), 1, -1), x], dim=1) + tower.positional_embedding
+    x = torch.cat([tower.class_embedding.expand(x.shape[0], 1, -1), x], dim=1) + tower.positional_embedding
     x = tower.patch_dropout(x)
     count = x.shape[1]
     x = tower.ln_pre(_put(x, tokens, 0, count))
@@ -223,7 +223,7 @@ def _trimmed(tower: TextParts, ids: Tensor) -> Tensor:
 
 def _put(x: Tensor, tokens: Tensor, block: int, at: int) -> Tensor:
     """Sequences (B, N, width) with ``tokens[block]`` at positions ``at``, ...; there they are appended or replace."""
-    rows = tokens[block].to(x.dtype).expand(len(x), -1, -1)
+    rows = tokens[block].to(x.dtype).expand(x.shape[0], -1, -1)  # len(x) would fix the batch of an export
     return torch.cat([x[:, :at], rows, x[:, at + rows.shape[1] :]], dim=1)
 
 
