@@ -116,7 +116,8 @@ WAYS: dict[str, list[tuple[Redraw, str, float]]] = {
     "emoji": [(in_one_ink, "", 0.14), (as_lines, "", 0.08), (as_silhouette, "solid", 0.04), (shaded, "3d", 0.12)],
     "flat color": [(in_one_ink, "", 0.14), (as_lines, "", 0.08), (as_silhouette, "solid", 0.04), (shaded, "3d", 0.12)],
     "3d": [(in_one_ink, "", 0.12), (as_lines, "", 0.06)],
-    "solid": [(as_outline, "outline", 0.1), (in_two_tones, "duotone", 0.08), (shaded, "3d", 0.08), (coloured, "", 0.12)],
+    "solid": [(as_outline, "outline", 0.1), (in_two_tones, "duotone", 0.08), (shaded, "3d", 0.08),
+              (coloured, "", 0.12)],
     "outline": [(filled, "solid", 0.03), (in_two_tones, "duotone", 0.06), (coloured, "", 0.18)],
 }  # fmt: skip
 
