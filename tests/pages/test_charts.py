@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -49,6 +50,14 @@ def test_nothing_is_drawn_outside(kind: str) -> None:
 def test_neighbouring_series_differ_in_shape_and_not_by_colour_alone() -> None:
     shapes = [re.search(r' d="([^"]+)"', marker(number, 0, 0)) for number in range(5)]
     assert len({shape[1] for shape in shapes if shape}) == 5
+
+
+def test_labels_are_moved_off_each_other() -> None:
+    places = charts.apart({"dog": (50, 20), "cat": (52, 21), "bus": (55, 29), "far": (300, 20)})
+    assert places["dog"] == (50, 20)
+    assert places["far"] == (300, 20)
+    lines = sorted(places[name][1] for name in ("dog", "cat", "bus"))
+    assert [round(b - a, 6) >= 10 for a, b in pairwise(lines)] == [True, True]
 
 
 def test_a_scale_goes_from_end_to_end() -> None:

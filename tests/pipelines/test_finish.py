@@ -95,7 +95,7 @@ def test_a_page_shows_all_there_is(pages: list[Page]) -> None:
 def test_figures_are_those_of_the_report(runs: tuple[Path, Path], pages: list[Page]) -> None:
     for run, page in zip(runs, pages, strict=False):
         report = read(run / "5-report" / "report.json")
-        assert f"{report['evaluation']['mean']['student']:.1f} %" in page.source
+        assert f"{report['evaluation']['mean']['student']:.1f}\N{NO-BREAK SPACE}%" in page.source
         assert report["student_sha256"] in page.source
         assert report["other_classes"]["classes"] == 2
         assert report["other_classes"].keys() == report["evaluation"].keys()

@@ -157,8 +157,21 @@ def scatter(points: np.ndarray, groups: Sequence[str], right: Sequence[bool], la
         parts.append(
             shape if good else tag("path", told, d="M-2.6,-2.6 L2.6,2.6 M-2.6,2.6 L2.6,-2.6", class_="cross", **place)
         )
+    middles: dict[str, tuple[float, float]] = {}
     for group in dict.fromkeys(groups):
         x, y = np.median(points[[name == group for name in groups]], axis=0).tolist()
-        middle = min(max(x_at(x), 30.0), WIDTH - 30.0)
-        parts.append(text(middle, y_at(y), short(group), "middle", "group"))
+        middles[group] = (min(max(x_at(x), 30.0), WIDTH - 30.0), y_at(y))
+    parts += [text(x, y, short(group), "middle", "group") for group, (x, y) in apart(middles).items()]
     return svg(height, label, parts)
+
+
+def apart(places: dict[str, tuple[float, float]], height: float = 10.0) -> dict[str, tuple[float, float]]:
+    """Labels by their middle, from the top each moved down until it lies on none that was placed before."""
+    placed: dict[str, tuple[float, float]] = {}
+    for name, (x, y) in sorted(places.items(), key=lambda item: item[1][1]):
+        for other, (left, top) in sorted(placed.items(), key=lambda item: item[1][1]):
+            touching = abs(x - left) < 3.2 * (len(short(name)) + len(short(other)))
+            if touching and abs(y - top) < height:
+                y = top + height
+        placed[name] = (x, y)
+    return placed

@@ -7,7 +7,7 @@ NONE = "\N{EN DASH}"  # where there is no figure
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A percentage that is already times 100."""
-    return NONE if value is None else f"{value:.{digits}f} %"
+    return NONE if value is None else f"{value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def plain(value: float | None) -> str:
