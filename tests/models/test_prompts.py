@@ -466,6 +466,15 @@ def test_a_prompted_clip_is_used_like_a_clip(clip: Clip) -> None:
         PromptedClip(clip, {"audio": torch.zeros(1, 1, 1)})
 
 
+def test_a_text_without_room_for_the_prompts_is_embedded_by_the_frozen_tower(clip: Clip) -> None:
+    prompted = PromptedClip(clip, {"text": fresh_tokens(1, 4, 16, stream())})
+    mixed = ["A dog", "a photo of a dog.", "an ink drawing of a cat"]
+    found, plain = prompted.embed_texts(mixed), clip.embed_texts(mixed)
+    assert torch.equal(found[[0, 2]], plain[[0, 2]])
+    torch.testing.assert_close(found[1:2], prompted.embed_texts(mixed[1:2]))
+    assert not torch.allclose(found[1], plain[1], atol=1e-3)
+
+
 def test_visual_prompts_alone_leave_texts_alone(clip: Clip) -> None:
     prompted = PromptedClip(clip, {"visual": fresh_tokens(1, 2, 32, stream())})
     assert torch.equal(prompted.embed_texts(TEXTS), clip.embed_texts(TEXTS))

@@ -57,6 +57,18 @@ def test_a_student_gets_other_classes_without_training(
     assert np.array_equal(same.predict_proba(paths), promptstill.load(run).predict_proba(paths))
 
 
+def test_several_teachers_as_one_teach_a_student(models: Models, tmp_path: Path) -> None:
+    other = make_clip(tmp_path / "other", seed=1)
+    uri = f"dir:{models.clip}+dir:{other}"
+    assert main(from_images(models, tmp_path / "run", teacher=uri)) == 0
+    made = promptstill.load(tmp_path / "run")
+    assert made.bundle.vectors.teacher == uri
+    assert made.bundle.student.architecture.dim == 32
+    report = json.loads((tmp_path / "run" / "5-report" / "report.json").read_text())
+    assert report["evaluation"]["mean"].keys() >= {"teacher", "student"}
+    assert made.retarget(["owl", "fox"]).labels == ("owl", "fox")
+
+
 def test_only_the_students_own_teacher_serves(run: Path, tmp_path: Path) -> None:
     other = make_clip(tmp_path / "other", seed=1)
     with pytest.raises(DataError, match=r"the student learned from weights \w+\.\.\., dir:.*other has \w+\.\.\.; give"):
