@@ -1,6 +1,6 @@
 """What learning text prompts needs: peak memory and time of one step's class side, in chunks and at once.
 
-    python benchmarks/teach_memory.py [--model ViT-L-14] [--classes 1000] [--chunks 64 0] [--json FILE]
+    python benchmarks/teach_memory.py [--model ViT-L-14] [--classes 50 200] [--chunks 64 0] [--json FILE]
 
 The text tower of a published architecture with random weights, the class texts of PromptSRC, 4 tokens in 9 blocks. Each
 case runs in a process of its own; its figure is the growth of the process's largest resident size over the model.
@@ -53,7 +53,7 @@ def main() -> None:
     """Parse, run each case apart, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ViT-L-14")
-    parser.add_argument("--classes", type=int, nargs="+", default=[100, 1000])
+    parser.add_argument("--classes", type=int, nargs="+", default=[50, 200])
     parser.add_argument("--chunks", type=int, nargs="+", default=[64, 0])
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
