@@ -53,17 +53,20 @@ def measured(work: Path, name: str, **values: Any) -> dict[str, Any]:
     return figures | {"seconds": 0.0 if done else round(time.perf_counter() - began, 1)}
 
 
-def ablations(work: Path, teacher: str, quick: bool) -> dict[str, list[dict[str, Any]]]:
-    """Rows of ``{"value", "base", "novel", "hm", "joint", "seconds"}`` by what is changed."""
+def ablations(work: Path, teacher: str, usual: dict[str, float], quick: bool) -> dict[str, list[dict[str, Any]]]:
+    """Rows of ``{"value", "base", "novel", "hm", "joint"}`` by what is changed; ``usual`` is the main run's seed."""
     found: dict[str, list[dict[str, Any]]] = {}
     for key, values in (QUICK if quick else SWEEPS).items():
         for value in values:
+            if value == "prompts":
+                found.setdefault(key, []).append({"value": value, **usual})
+                continue
             change = {"train": value} if key == "train" else {"train": "projector", key: value}
             if quick:
                 change = {"epochs": 2, "views": 2} | change
             rows = measured(work, f"{key}-{value}", teacher=teacher, seeds=(1,), distill=Distill(**change))
             student = {figure: each["mean"] for figure, each in rows["student"].items()}
-            found.setdefault(key, []).append({"value": value, "seconds": rows["seconds"], **student})
+            found.setdefault(key, []).append({"value": value, **student})
     return found
 
 
@@ -82,11 +85,12 @@ def main() -> None:
     rows = measured(work, "main", teacher="nano", seeds=seeds, **small)
     hm = {who: rows[who]["hm"]["mean"] for who in rows if who != "seconds"}
     teacher = f"prompted:{work / 'main' / f'teacher-{TITLE}-{seeds[0]}'}"
+    usual = {figure: value["each"][0] for figure, value in rows["student"].items()}
     figures = {
         "base_to_novel": rows,
         "below_teacher": round(hm["teacher"] - hm["student"], 2),
         "above_own_zero_shot": round(hm["student"] - hm["student zero-shot"], 2),
-        "ablations": ablations(work, teacher, given.quick),
+        "ablations": ablations(work, teacher, usual, given.quick),
         "seeds": list(seeds),
         "quick": given.quick,
     }

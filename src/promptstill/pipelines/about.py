@@ -8,6 +8,7 @@ import torch
 
 from promptstill.artifacts import free_bytes
 from promptstill.data.benchmarks import load_benchmark
+from promptstill.data.labelled import SETS
 from promptstill.errors import PromptstillError
 from promptstill.models.clip import load_clip
 from promptstill.models.generator import load_vqgan
@@ -40,7 +41,11 @@ def catalogue() -> dict[str, dict[str, str]]:
             "pixels": "no generator: the picture itself is optimised, the strictest data-free claim",
             "diffusers:PATH or ORG/REPO": "a text-to-image pipeline, such as SD-Turbo (extra: diffusion)",
         },
-        "benchmarks": {"pictograms": "embedded icons by style", "dir:PATH": "a folder DOMAIN/CLASS/*"},
+        "benchmarks": {
+            "pictograms": "embedded icons by style",
+            "dir:PATH": "a folder CLASS/* or DOMAIN/CLASS/*, or these below train/ and test/",
+            "SET:PATH": ", ".join(name for name in SETS if name != "dir"),
+        },
         "presets": {name: ", ".join(rows) for name, rows in PRESETS.items()},
     }
 
