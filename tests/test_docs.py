@@ -82,10 +82,14 @@ def test_there_are_snippets_and_all_languages_are_known() -> None:
     assert len(snippets("python")) > 2
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # json.load(open(path)) is how people write
 @pytest.mark.parametrize("snippet", snippets("python"), ids=lambda snippet: snippet.place)
 def test_python_runs(snippet: Snippet, models: Models, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "from_names" in snippet.text:
         shutil.rmtree(desk / "runs")
+    if "deploy/onnx" in snippet.text:
+        pytest.importorskip("onnxruntime")
+        assert cli.main(["export", "runs/names", "--format", "onnx", "--out", "deploy/onnx"]) == 0
     monkeypatch.setattr(promptstill, "from_names", tiny_from_names(models), raising=False)
     exec(compile(snippet.text, snippet.place, "exec"), {"__name__": "__main__", "promptstill": promptstill})
 

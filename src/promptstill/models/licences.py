@@ -5,14 +5,20 @@ from importlib.resources import files
 from pathlib import Path
 
 EMBEDDED = "Apache-2.0 (embedded; NOTICE names what it was made from)"
+NAMES = ("nano", "nano-student", "nano-vqgan")
 OWN = "your own data"
 
 
 def model_licence(uri: str) -> str:
     """The licence of a model's weights by its URI; where it tells none, who must be asked."""
-    kind, _, rest = uri.removeprefix("prompted:").partition(":")
-    if not rest:
+    if "+" in uri:  # an ensemble
+        return "; ".join(f"{part}: {model_licence(part)}" for part in uri.split("+"))
+    name = uri.removeprefix("prompted:")
+    kind, _, rest = name.partition(":")
+    if name in NAMES:
         return EMBEDDED
+    if not rest:
+        return "none, it has no weights" if uri == "pixels" else f"that of the model that {name} was made from"
     if kind == "timm":
         return _timm(rest)
     if kind == "openclip":

@@ -68,12 +68,14 @@ def work(content: dict[str, Any]) -> dict[str, float]:
     settings, stages = content["settings"], content["stages"]
     teacher, student = (content["cost"][who]["macs"] for who in ("teacher", "student"))
     images, lesson = stages["4-student"]["images"], settings["distill"]
-    frozen = lesson["train"] == "projector"
-    passes = lesson["views"] if frozen else 3 * lesson["epochs"]
-    spent = {"4-student": images * (lesson["views"] * teacher + passes * student)}
-    if "synthesize" in settings:
-        paint = settings["synthesize"]
-        spent["3-images"] = 3.0 * images * paint["steps"] * paint["cutouts"] * teacher
+    epochs = lesson["epochs"] + lesson["warm_epochs"]
+    looks = lesson["views"] if settings["teacher_mode"] == "store" else epochs
+    passes = lesson["views"] if lesson["train"] == "projector" else 3 * lesson["epochs"] + lesson["warm_epochs"]
+    spent = {"4-student": float(images * (looks * teacher + passes * student))}
+    if "2-prompts" in stages and not settings["generator"].startswith("diffusers:"):  # that one asks no teacher
+        made = stages["3-images"]
+        painted = made["images"] + sum(made["dropped"].values())
+        spent["3-images"] = 3.0 * painted * made["mean_steps"] * settings["synthesize"]["cutouts"] * teacher
     return spent
 
 
