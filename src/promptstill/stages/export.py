@@ -32,6 +32,7 @@ GATES = {
     "web": {"top1_agreement": 99.9, "max_logit_difference": 1e-4},
     "onnx-int8": {"top1_agreement": 98.0, "accuracy_drop": 0.5},
 }
+REMEDIES = {"onnx-int8": "use --set activations=16, other images to --calibrate, or --format onnx"}
 FLOOR = -80.0  # log-probabilities below it are zero in fp32
 LATENCY_BATCHES = (1, 32)
 
@@ -106,20 +107,20 @@ def write(
     """The model and ``about.json``; nothing is checked."""
     output = "embeddings" if settings.format == "web" else "probabilities" if settings.probabilities else "logits"
     folded = Folded(settings.normalize, output)
+    more = extra(folder) if extra else {}  # what can be refused comes before what takes long
     program = exported.trace(Graph(bundle, folded), bundle.student.architecture.preprocess.size)
     if settings.format == "torch-export":
         exported.save_torch(program, folder / "model.pt2")
         return exported.describe(bundle, folder, "model.pt2", folded)
     path = folder / "model.onnx"
     exported.save_onnx(program, output, exported.metadata(bundle), path)
-    more: dict[str, Any] = {}
     if settings.format == "onnx-int8":
         assert calibration is not None
         plain = path.replace(folder / "plain.onnx")
-        more["fp32_bytes"] = plain.stat().st_size
-        exported.quantise(plain, _calibration(bundle, settings, calibration), path)
+        more = {"fp32_bytes": plain.stat().st_size, "activations": settings.activations}
+        images = _calibration(bundle, settings, calibration)
+        exported.quantise(plain, images, path, settings.activations)
         plain.unlink()
-    more |= extra(folder) if extra else {}
     return exported.describe(bundle, folder, path.name, folded, bytes=path.stat().st_size, **more)
 
 
@@ -160,15 +161,12 @@ def verify(folder: Path, bundle: Bundle, settings: Export, groups: Sequence[Grou
         value = figures.get(name)
         if value is not None and not tests[name](value, limit):
             told = f"{name.replace('_', ' ')} {value:.6g}, allowed {limit:g}"
-            remedy = (
-                "give more of your own images by --calibrate, or use onnx" if "int8" in settings.format else "report"
-            )
-            raise DataError(
-                f"the {settings.format} export disagrees with its student ({told}); nothing was kept: {remedy}"
-            )
+            said = f"the {settings.format} export disagrees with its student ({told}); nothing was kept"
+            raise DataError(f"{said}: {REMEDIES.get(settings.format, 'please report it with the student')}")
     size = (folder / found.about["model"]).stat().st_size
     costs = {"bytes": size, "latency_ms": latency(bundle.module(), found, bundle.student.architecture.preprocess.size)}
     if "fp32_bytes" in found.about:
+        costs["activations"] = found.about["activations"]
         costs["smaller_than_fp32"] = round(found.about["fp32_bytes"] / size, 2)
     return {"format": settings.format, "gates": limits, **figures, **costs}
 
