@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import shutil
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +176,7 @@ def build(root: Path, clip_dir: Path, pictures: Path) -> None:
 
 
 @pytest.fixture
-def context() -> multiprocessing.context.BaseContext:
+def context() -> BaseContext:
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(["promptstill.pipelines.from_names", "diffusers.models.autoencoders.vq_model"])
     return found
@@ -183,7 +184,7 @@ def context() -> multiprocessing.context.BaseContext:
 
 @pytest.mark.timeout(200)
 def test_several_builders_at_once_build_one_store(
-    clip: Clip, clip_dir: Path, pictures: Path, tmp_path: Path, context: multiprocessing.context.BaseContext
+    clip: Clip, clip_dir: Path, pictures: Path, tmp_path: Path, context: BaseContext
 ) -> None:
     root = tmp_path / "shared"
     builders = [context.Process(target=build, args=(root, clip_dir, pictures)) for _ in range(3)]  # pyright: ignore

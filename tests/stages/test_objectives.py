@@ -79,11 +79,11 @@ def test_a_head_is_warmed_up_alone_and_a_stop_in_either_phase_changes_nothing(
 def test_the_average_is_between_the_last_weights_and_those_before(
     clip: Clip, clip_dir: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    images, kind = open_images(pictures), {"student": f"prompted:dir:{clip_dir}"}
+    images, uri = open_images(pictures), f"prompted:dir:{clip_dir}"
     for select in ("last", "ema"):
-        distilled(clip, images, tmp_path / select, select=select, epochs=4, **kind)
+        distilled(clip, images, tmp_path / select, select=select, epochs=4, student=uri)
     last, averaged = state(tmp_path / "last"), state(tmp_path / "ema")
-    start = make_student(kind["student"], clip, None, None, seed=3).state_dict()
+    start = make_student(uri, clip, None, None, seed=3).state_dict()
     moved = {name for name in last if not torch.equal(last[name], averaged[name])}
     assert "backbone.tokens" in moved
     assert not any("tower" in name for name in moved), "a frozen tower is not averaged"
