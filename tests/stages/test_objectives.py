@@ -41,15 +41,8 @@ def test_a_head_learns_its_kind_of_scores_and_its_bundle_names_the_teachers_clas
     clip: Clip, pictures: Path, tmp_path: Path, kind: str
 ) -> None:
     rows: list[dict[str, Any]] = []
-    chosen = {
-        "epochs": 6,
-        "views": 1,
-        "lr": 1e-2,
-        "batch_size": 10,
-        **HEAD,
-        "target": kind,
-        "centred": kind == "cosine",
-    }
+    chosen = dict[str, Any](epochs=6, views=1, lr=1e-2, batch_size=10)
+    chosen |= HEAD | {"target": kind, "centred": kind == "cosine"}
     distilled(clip, open_images(pictures), tmp_path, metric=lambda _, **row: rows.append(row), **chosen)
     assert rows[-1]["l1"] < rows[0]["l1"]
     assert all(row["loss"] == pytest.approx(row["l1"], abs=1e-5) for row in rows)
