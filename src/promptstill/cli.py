@@ -13,7 +13,7 @@ import typer
 
 from promptstill.config import Settings, resolve
 from promptstill.errors import PromptstillError
-from promptstill.measuring import BaseToNovel, FewShot, Protocol, Transfer
+from promptstill.measuring import BaseToNovel, DataFree, FewShot, Protocol, Transfer
 from promptstill.settings import PRESETS, FromImages, FromNames, Teach, as_names, preset
 
 app = typer.Typer(
@@ -115,10 +115,21 @@ def _few_shot(settings: FewShot, dry: bool) -> None:
     print((settings.out / "table.md").read_text(encoding="utf-8"))
 
 
+def _data_free(settings: DataFree, dry: bool) -> None:
+    from promptstill.pipelines import data_free, plan
+
+    if dry:
+        plan.show(data_free.plan(settings))
+        return
+    data_free.run(settings)
+    print((settings.out / "table.md").read_text(encoding="utf-8"))
+
+
 protocol = typer.Typer(no_args_is_help=True, help="The papers' protocols from end to end, their tables, their numbers.")
 app.add_typer(protocol, name="protocol")
 pipeline_verb("base-to-novel", BaseToNovel, _protocol, "protocol", protocol)
 pipeline_verb("transfer", Transfer, _protocol, "protocol", protocol)
+pipeline_verb("data-free", DataFree, _data_free, "data-free", protocol)
 pipeline_verb("few-shot", FewShot, _few_shot, "few-shot", protocol)
 
 

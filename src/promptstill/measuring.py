@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from promptstill.config import Settings
-from promptstill.settings import PRESETS, Distill, Evaluate, Tune
+from promptstill.settings import PRESETS, Distill, Diversify, Evaluate, FromNames, Synthesize, Tune, Vectors
 
 
 def read_list(value: object) -> object:
@@ -55,6 +55,27 @@ class Transfer(Protocol):
     source: str = Field(description="the labelled data set for the teacher, such as imagenet:DATA")
 
 
+class DataFree(Settings):
+    """Class names alone -> students, tested on whole domains (DFKD-VLFM, tables 1 to 4)."""
+
+    data: Sources = Field(description="data sets by URI, a,b,c: pictograms | pacs:DATA | vlcs:DATA | ...")
+    out: Path = Field(description="folder of the protocol; continued if it holds this one, refused if another")
+    teacher: str = Field(default="nano", description="as in from-names")
+    student: str = Field(default="nano-student", description="as in from-names")
+    student_weights: Path | None = Field(default=None, description="a local checkpoint file for the student's backbone")
+    generator: str = Field(default="nano-vqgan", description="as in from-names")
+    strategies: Sources = Field(
+        default=("baseline", "mix", "random", "contrastive"), description="a,b,c: how prompts are written"
+    )
+    seeds: Seeds = Field(default=(1, 2, 3, 4, 5), description="a,b,c: of students; the first also makes the images")
+    device: str = Field(default="auto", description="auto | cpu | cuda | mps")
+    precision: Precision = Field(default="32-true", description="of the student's training")
+    diversify: Diversify = Diversify()
+    synthesize: Synthesize = Synthesize()
+    vectors: Vectors = Vectors(templates=("A {}",))
+    distill: Distill = FromNames.model_fields["distill"].default
+
+
 class FewShot(Settings):
     """A distilled student, fine-tuned on few labels, beside the same one undistilled (DFKD-VLFM, figure 5)."""
 
@@ -79,3 +100,4 @@ def _presets() -> dict[str, dict[str, Any]]:
 
 PRESETS["protocol"] = _presets()
 PRESETS["few-shot"] = {"fast": {}}
+PRESETS["data-free"] = PRESETS["from-names"]

@@ -49,9 +49,14 @@ class Task:
 
     @property
     def slug(self) -> str:
-        """A name for its folders, different for every place on disk."""
-        kind, place = parse(self.uri)
-        return kind if not place else f"{kind}-{hashlib.sha256(self.uri.encode()).hexdigest()[:6]}"
+        """A name for its folders."""
+        return slug(self.uri)
+
+
+def slug(uri: str) -> str:
+    """A name for the folders of a data set, another for every place on disk."""
+    kind, place = parse(uri)
+    return kind if not place else f"{kind}-{hashlib.sha256(uri.encode()).hexdigest()[:6]}"
 
 
 def run_base_to_novel(settings: BaseToNovel) -> dict[str, Any]:

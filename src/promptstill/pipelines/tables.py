@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from promptstill.data.published import BASE_TO_NOVEL, TRANSFER
+from promptstill.data.published import BASE_TO_NOVEL, DATA_FREE, TRANSFER
 from promptstill.ops.metrics import harmonic_mean, spread
 
 Rows = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]  # set, seed, who, figure
@@ -60,6 +60,32 @@ def transfer_table(result: Mapping[str, Any]) -> str:
         means = [statistics.fmean(rows[who]["accuracy"]["mean"] for rows in sets.values()) for who in whos]
         body.append(["**average**", *(f"{value:.2f}" for value in means), "", "", ""])
     return markdown(["accuracy", *whos, "sd", "paper's teacher", "paper's student"], body) + _notes(result)
+
+
+def data_free_table(result: Mapping[str, Any]) -> str:
+    """Accuracy by domain, a table for each data set: the teacher's zero-shot, the strategies, and the paper's rows.
+
+    Micro accuracy over images; of VisDA-2017 macro, the mean recall of the classes, as in the paper.
+    """
+    parts: list[str] = []
+    for title, rows in result["sets"].items():
+        order = list(DATA_FREE.get(title, {}).get("teacher", ()))
+        domains = [name for name in next(iter(rows.values())) if name != "mean"]
+        domains.sort(key=lambda name, order=order: order.index(name) if name in order else len(order))
+        kind = "macro" if title == "VisDA-2017" else "micro"
+        body: list[list[str]] = []
+        for who, figures in rows.items():
+            cells = [f"{figures[name][kind]['mean']:.2f}" for name in (*domains, "mean")]
+            body.append([who, *cells, f"{figures['mean'][kind]['sd']:.2f}"])
+        for who, figures in DATA_FREE.get(title, {}).items():
+            cells = [f"{figures[name]:.2f}" if name in figures else "" for name in (*domains, "mean")]
+            body.append([f"paper: {who}", *cells, ""])
+        parts.append(markdown([f"{title}, {kind}", *domains, "mean", "sd"], body))
+    asked = result["settings"]
+    told = (
+        f"Teacher {asked['teacher']}; student {asked['student']}; seeds {asked['seeds']}, one set of images a strategy."
+    )
+    return "\n".join([*parts, told]) + "\n"
 
 
 def _triple(values: Any) -> str:
