@@ -95,11 +95,16 @@ def make_corpus(work: Path) -> tuple[list[Group], dict[str, Group]]:
                         0.2).split()  # fmt: skip
     meant = space(encode_cached(work / "text" / "things", objects(things)))
     nearest = nearest_kinds(things, names, read_taxonomy(captions.fetch_wordnet(work)))
-    words, unseen = Group([(n, "") for n in things], lean(meant, bank["vectors"], nearest), 0.3).split()
+    words, unseen = Group([(n, "") for n in things], lean(meant, bank["vectors"], nearest), 1.0).split()
+    kin = np.isin(np.array([n for n, _ in words.texts]), np.array(things)[nearest >= 0])
+    relatives, strangers = (
+        Group([t for t, k in zip(words.texts, kin, strict=True) if k == want], words.targets[kin == want], share)
+        for want, share in ((True, 0.35), (False, 0.1))
+    )
     painted, new = Group(pairs, space(encode_cached(work / "text" / "painted", in_styles(pairs))), 0.1).split()
     plain = Group([(n, "") for n in names], bank["vectors"], 0.2)
     styled = Group([(n, s) for n in names for s in captions.STYLES], bank["style_vectors"].reshape(-1, DIM), 0.2)
-    return [plain, icons, words, styled, painted], {"icon phrases": seen, "nouns": unseen, "styled": new}
+    return [plain, icons, relatives, strangers, styled, painted], {"icon phrases": seen, "nouns": unseen, "styled": new}
 
 
 def lean(vectors: np.ndarray, bank: np.ndarray, row: np.ndarray) -> np.ndarray:
@@ -290,4 +295,4 @@ def make_tower(work: Path, steps: int) -> None:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     make_space_and_bank(folder)
-    make_tower(folder, int(sys.argv[2]) if len(sys.argv) > 2 else 3200)
+    make_tower(folder, int(sys.argv[2]) if len(sys.argv) > 2 else 5000)
