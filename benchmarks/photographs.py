@@ -1,6 +1,6 @@
 """Real photographs: any open_clip directory as teacher, unlabeled pictures, a small timm student; accuracy and speed.
 
-python benchmarks/photographs.py --teacher dir:CLIP --images FOLDER --student-weights FILE [--work FOLDER] [--views 5]
+python benchmarks/photographs.py --teacher dir:CLIP --images FOLDER --student-weights FILE [--work FOLDER]
 
 ``FOLDER`` holds ``CLASS/*``. Half of each class, every second picture, is learned from without its labels, the other
 half is tested on; nothing is selected on it. ``FILE`` is a state dict of the student's architecture with ImageNet
@@ -76,9 +76,9 @@ def main() -> None:
     parser.add_argument("--arch", default="tf_efficientnet_lite0", help="the student, a timm architecture")
     parser.add_argument("--student-weights", type=Path, required=True, help="its ImageNet weights")
     parser.add_argument("--size", type=int, default=128, help="side of the student's input, pixels")
-    parser.add_argument("--views", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--train", default="all", help="all | projector")
+    parser.add_argument("--views", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--train", default="projector", help="projector | all")
     parser.add_argument("--work", type=Path, default=None, help="keep the run here, and go on with it")
     given = parser.parse_args()
     work = given.work or Path(tempfile.mkdtemp())
