@@ -47,7 +47,8 @@ def common(models: Models, out: Path, **more: Any) -> dict[str, Any]:
 def from_names(models: Models, out: Path, **more: Any) -> list[str]:
     """Arguments of a small from-names run."""
     sets = (*SMALL, *PAINT, *more.pop("set", ()))
-    return ["from-names", *options(**common(models, out, generator=f"dir:{models.vqgan}", set=sets, **more))]
+    given = common(models, out, set=sets) | {"generator": f"dir:{models.vqgan}"} | more
+    return ["from-names", *options(**given)]
 
 
 def from_images(models: Models, out: Path, **more: Any) -> list[str]:

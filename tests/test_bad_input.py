@@ -52,6 +52,22 @@ NAMES: dict[str, Case] = {
     "teacher that is not here": Case(4, ("hf:nobody/nothing", "dir:PATH"), {"teacher": "hf:nobody/nothing"}),
     "student's weights that are not here": Case(4, ("do not exist",), {"student-weights": "no/such.pth"}),
     "student's hub weights offline": Case(4, ("--student-weights",), {"student": "timm:test_vit.r160_in1k"}),
+    "a pipeline that is not here": Case(4, ("cannot load 'diffusers:no/such'",), {"generator": "diffusers:no/such"}),
+    "a side that the generator has not": Case(
+        2, ("a multiple of 4 here, not 18", "synthesize.image_size=16"), {}, ["synthesize.image_size=18"]
+    ),
+    "a class name that is too long with a style": Case(
+        3, ("shorten it",), {"classes": "dog," + "cat " * 17}, ["diversify.strategy=contrastive"]
+    ),
+    "a style file with one style": Case(
+        3, ("holds one style",), {}, ["diversify.strategy=mix", "diversify.styles={one_style}.txt"]
+    ),
+    "a style file that is not here": Case(
+        3, ("no/styles.txt",), {}, ["diversify.strategy=mix", "diversify.styles=no/styles.txt"]
+    ),
+    "a style file of empty lines": Case(
+        3, ("{empty}.txt",), {}, ["diversify.strategy=mix", "diversify.styles={empty}.txt"]
+    ),
     "generator without weights": Case(4, ("no diffusers VQModel",), {"generator": "dir:{folder}"}),
     "no benchmark folder": Case(3, ("does not exist",), {"benchmark": "dir:no/such"}),
     "benchmark in another layout": Case(3, ("DOMAIN/CLASS",), {"benchmark": "dir:{pictures}"}),
@@ -108,10 +124,11 @@ def places(models: Models, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         (root / "bad" / f"{number}bad.png").write_bytes(b"no picture")
     (root / "foreign" / "config.yaml").write_text("- another program's\n")
     (root / "empty.txt").write_text("\n")
+    (root / "one_style.txt").write_text("cubism\n")
     (root / "bytes.txt").write_bytes(b"\xff\xfe\x00dog")
     (root / "list.yaml").write_text("- a\n")
     (root / "object.yaml").write_text("seed: !!python/object/apply:os.getpid []\n")
-    names = ("folder", "config_only", "bad", "foreign", "one", "empty", "bytes", "list", "object")
+    names = ("folder", "config_only", "bad", "foreign", "one", "empty", "one_style", "bytes", "list", "object")
     return {name: str(root / name) for name in names} | {"pictures": str(models.pictures), "clip": str(models.clip)}
 
 
@@ -129,7 +146,7 @@ def command(verb: str, case: Case, models: Models, places: dict[str, str], out: 
     options = [
         part for key, value in given.items() if value is not None for part in (f"--{key}", filled(value, places))
     ]
-    return [verb, *options, *(part for text in case.sets for part in ("--set", text))]
+    return [verb, *options, *(part for text in case.sets for part in ("--set", filled(text, places)))]
 
 
 def files(*roots: Path | str) -> set[str]:

@@ -189,9 +189,9 @@ class Synthesize(Settings):
     shard_size: int = Field(default=64, ge=1, description="prompts a file; what is lost at most by an interruption")
     image_size: int | None = Field(default=None, ge=8, description="side of the images; the generator's own by default")
     start: Literal["codes", "paper", "shapes"] = Field(
-        default="codes", description="first latent: random codes | a light plain sheet | a sheet with random shapes"
+        default="shapes", description="first latent: random codes | a light plain sheet | a sheet with random shapes"
     )
-    smooth: float = Field(default=0.0, ge=0, description="weight of the image's total variation in the loss")
+    smooth: float = Field(default=1.0, ge=0, description="weight of the image's total variation in the loss")
     keep_class: float = Field(default=0.0, ge=0, description="weight of the cross-entropy to the image's class")
     coarse: float = Field(default=0.0, ge=0, lt=1, description="share of the steps that are done at half the size")
     settled: float = Field(

@@ -93,7 +93,7 @@ def test_a_published_checkpoint_is_a_generator(tmp_path: Path) -> None:
 
 def test_a_gumbel_vqgan_decodes_but_cannot_encode(tmp_path: Path) -> None:
     gumbel = VQGAN("gumbel", load_vqgan(f"dir:{make_vqgan(tmp_path / 'vqgan')}").model, {"encodes": False})
-    with pytest.raises(UsageError, match="leave start, coarse and warm_steps"):
+    with pytest.raises(UsageError, match=r"synthesize\.start=codes"):
         gumbel.encode(torch.rand(1, 3, 16, 16))
 
 

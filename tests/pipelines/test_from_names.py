@@ -10,7 +10,9 @@ import pytest
 import promptstill
 from promptstill.artifacts import sha256
 from promptstill.cli import main
+from promptstill.config import resolve
 from promptstill.errors import UsageError
+from promptstill.settings import FromNames, preset
 from runs import LISTING, PAINT, SMALL, Models, from_names, products, read
 
 
@@ -126,6 +128,31 @@ def test_a_student_from_a_clip_tower_without_a_benchmark(models: Models, tmp_pat
     assert read(tmp_path / "run" / "5-report" / "report.json")["evaluation"] is None
     assert "It was not measured" in (tmp_path / "run" / "4-student" / "README.md").read_text()
     assert promptstill.load(tmp_path / "run").labels == ("dog", "cat")
+
+
+def test_a_run_without_a_generator_says_so_and_draws_its_prompts(models: Models, tmp_path: Path) -> None:
+    sets = ["synthesize.steps=1", "synthesize.gate=true", "diversify.picture=true", "diversify.images_per_class=6"]
+    assert main(from_names(models, tmp_path / "run", generator="pixels", set=sets)) == 0
+    report = read(tmp_path / "run" / "5-report" / "report.json")
+    assert "(pixels) was trained on: no images at all" in report["strictness"]
+    assert report["stages"]["2-prompts"]["picture"] == "map.png"
+    assert (tmp_path / "run" / "2-prompts" / "map.png").is_file()
+    assert (tmp_path / "run" / "3-images" / "sheet.png").is_file()
+    images = report["stages"]["3-images"]
+    assert images["images"] + images["dropped"]["not_recognised"] == 12
+    assert images["dropped"]["not_recognised"] > 0, "a teacher of random weights does not know them all"
+
+
+def test_the_paper_preset_is_the_published_one(tmp_path: Path) -> None:
+    base = preset("from-names", "paper")
+    chosen = resolve(FromNames, {"classes": "dog,cat", "out": tmp_path / "run"}, base=base)
+    paint, prompts = chosen.synthesize, chosen.diversify
+    assert (paint.steps, paint.lr, paint.cutouts, paint.noise, paint.batch_size) == (500, 0.15, 32, 0.1, 8)
+    assert (paint.start, paint.gate) == ("codes", False)
+    assert not any((paint.smooth, paint.keep_class, paint.coarse, paint.settled, paint.sure, paint.warm_steps))
+    assert (prompts.strategy, prompts.images_per_class, prompts.spread) == ("contrastive", 3000, 10)
+    push = prompts.contrast
+    assert (push.lr, push.steps, push.batch_size, push.negatives, push.anchor) == (0.1, 100, 256, 2048, 0)
 
 
 def test_a_stage_that_is_removed_is_made_again_the_same(models: Models, tmp_path: Path) -> None:

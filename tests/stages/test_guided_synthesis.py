@@ -103,7 +103,7 @@ def test_the_painter_has_the_references_loss_when_its_cutout_is_the_picture(
     size, n = teacher.preprocess.size, len(states[0].z)
     blank = torch.zeros(n, 3, size, size)
     plain = Cutouts(SQUARE.expand(n, 4, 2), torch.ones(n, 2), torch.zeros(n, 4), torch.zeros(n), blank)
-    painter = Painter(teacher, generator, vectors_of(teacher), Synthesize(cutouts=1), seed=0)
+    painter = Painter(teacher, generator, vectors_of(teacher), Synthesize(cutouts=1, smooth=0), seed=0)
     for state, wanted in zip(states, numbers("losses"), strict=True):
         loss, score = painter.loss(state.z, numbers("target"), torch.zeros(n, dtype=torch.long), plain)
         assert error(loss, wanted) < LOOSE

@@ -21,7 +21,7 @@ def contact_sheet(rows: Mapping[str, Sequence[Image.Image]], path: Path) -> None
     draw = ImageDraw.Draw(sheet)
     for number, (name, pictures) in enumerate(rows.items()):
         top = GAP + number * (SIDE + GAP)
-        draw.text((GAP, top + SIDE // 2 - 6), name[:16], fill="black")
+        draw.text((GAP, top + SIDE // 2 - 6), name[:18], fill="black")
         for at, picture in enumerate(pictures):
             sheet.paste(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC), (MARGIN + at * (SIDE + GAP), top))
     write_atomic(path, lambda part: sheet.save(part, format="PNG"))

@@ -117,8 +117,8 @@ class VQGAN:
         """
         if not self.about.get("encodes", True):
             raise UsageError(
-                f"the encoder of {self.uri} scores codes, so only random ones can be its start: leave start, "
-                "coarse and warm_steps of synthesize alone"
+                f"the encoder of {self.uri} scores codes, so only random ones can be its start: "
+                "set synthesize.start=codes, coarse=0 and warm_steps=0"
             )
         return self.model.encode(2 * images - 1).latents.permute(0, 2, 3, 1)
 

@@ -329,6 +329,13 @@ def painted_size(teacher: Clip, generator: Latents, settings: Synthesize) -> int
     return side
 
 
+def check_paint(teacher: Clip, generator: Latents, settings: Synthesize) -> None:
+    """Raise what painting would raise: a side, or a start, that the generator has not."""
+    side = painted_size(teacher, generator, settings)
+    if settings.start != "codes" or settings.coarse or settings.warm_steps:
+        generator.encode(torch.ones(1, 3, side, side, device=teacher.device))
+
+
 def make_painter(
     teacher: Clip, generator: Latents | TextToImage, vectors: ClassVectors, settings: Synthesize, seed: int
 ) -> Painter | Teller:

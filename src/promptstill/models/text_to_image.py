@@ -1,6 +1,7 @@
 """Text-to-image pipelines of diffusers as generators: they are told the prompt's text; the teacher only judges."""
 
 import logging
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -70,7 +71,9 @@ def load_text_to_image(uri: str) -> TextToImage:
     logging.getLogger("diffusers").setLevel(logging.ERROR)
     kind = torch.float16 if torch.cuda.is_available() else torch.float32
     try:
-        pipeline = DiffusionPipeline.from_pretrained(source, torch_dtype=kind, low_cpu_mem_usage=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old fields of published configurations
+            pipeline = DiffusionPipeline.from_pretrained(source, torch_dtype=kind, low_cpu_mem_usage=False)
     except Exception as error:  # the hub, the network and every component fail in their own ways
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".:")
         raise MissingError(f"cannot load {uri!r}: {reason}; give a folder of diffusers' save_pretrained") from None

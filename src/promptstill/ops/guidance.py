@@ -40,8 +40,9 @@ def clamp_with_gradient(x: Tensor, low: float = 0.0, high: float = 1.0) -> Tenso
 
 def nearest_codes(z: Tensor, codebook: Tensor) -> Tensor:
     """Index of the nearest codebook row by squared distance: (..., C), (N, C) -> (...)."""
-    distance = codebook.square().sum(-1) - 2 * z @ codebook.T  # |z|^2 is the same for every row
-    return distance.argmin(-1)
+    flat = z.reshape(-1, z.shape[-1])
+    distance = torch.addmm(codebook.square().sum(-1), flat, codebook.T, alpha=-2)  # |z|^2 is the same for every row
+    return distance.argmin(-1).view(z.shape[:-1])
 
 
 def live_codes(codebook: Tensor, share: float = 0.01) -> Tensor:
@@ -75,11 +76,12 @@ def adam_step(z: Tensor, grad: Tensor, moments: tuple[Tensor, Tensor], step: Ten
     Returns: ``z``.
     """
     first, second = moments
-    count = step.to(z).view(-1, *[1] * (z.dim() - 1))
+    over = (-1, *[1] * (z.dim() - 1))
+    bias = [(1 - beta ** step.double()).to(z).view(over) for beta in BETAS]  # in fp32, 1 - 0.999 loses four digits
     first.lerp_(grad, 1 - BETAS[0])
     second.mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
-    spread = (second / (1 - BETAS[1] ** count)).sqrt_().add_(1e-8)
-    return z.sub_(lr * (first / (1 - BETAS[0] ** count)) / spread)
+    spread = (second / bias[1]).sqrt_().add_(1e-8)
+    return z.sub_(lr * (first / bias[0]) / spread)
 
 
 def total_variation(images: Tensor) -> Tensor:

@@ -14,14 +14,14 @@ from promptstill.data.sheet import draw_map
 from promptstill.errors import UsageError
 from promptstill.models.clip import Clip
 from promptstill.models.generator import Latents, load_generator
-from promptstill.models.painter import make_painter, painted_size
+from promptstill.models.painter import check_paint, make_painter
 from promptstill.models.text_to_image import TextToImage
 from promptstill.pipelines.finish import Origin, report
 from promptstill.pipelines.frame import framed
 from promptstill.settings import FromNames
 from promptstill.settings import preset as find_preset
-from promptstill.stages.diversify import diversify
-from promptstill.stages.synthesize import synthesize
+from promptstill.stages.diversify import check, diversify
+from promptstill.stages.synthesize import numbers, synthesize
 
 
 def from_names(
@@ -65,14 +65,16 @@ def run(settings: FromNames) -> Report:
         prompts = frame.run.once("2-prompts", write_prompts, Prompts.load)
         images = frame.run.once("3-images", paint_images, open_shards)
         bundle = frame.distill(images, vectors)
+        shown = prompts.take(numbers(settings.out / "3-images"))  # those that have an image
         strictness = f"No real image was used; the generator ({generator.uri}) was trained on: {generator.trained_on}."
-        return report(frame, bundle, Origin("from-names", strictness, images, prompts, generator.hash))
+        return report(frame, bundle, Origin("from-names", strictness, images, shown, generator.hash))
 
 
 def _refuse(settings: FromNames, generator: Latents | TextToImage, teacher: Clip) -> None:
-    """Raise :class:`UsageError` for what this generator cannot do, before anything is made."""
+    """Raise what the strategy or the generator would raise later, before anything is made."""
+    check(teacher, settings.classes, settings.diversify)
     if not isinstance(generator, TextToImage):
-        painted_size(teacher, generator, settings.synthesize)
+        check_paint(teacher, generator, settings.synthesize)
     elif settings.diversify.strategy in ("random", "contrastive"):
         raise UsageError(
             f"{generator.uri} reads words, and diversify.strategy={settings.diversify.strategy} makes pseudo-words, "

@@ -72,10 +72,7 @@ def baseline(teacher: Clip, names: tuple[str, ...], settings: Diversify, _seed: 
 def mix(teacher: Clip, names: tuple[str, ...], settings: Diversify, seed: int, _stopper: Stopper) -> Diversified:
     """Two different styles of the class, in uniform shares, for each prompt (Mix-Prompt, eq. 6)."""
     styles, plan = load_styles(settings.styles), Plan(names, settings.images_per_class)
-    if len(styles) < 2:
-        raise DataError(f"{settings.styles} holds one style, but mixing needs two; add some")
-    every = [f"{text} {style}" for text in fill_all([settings.template], names) for style in styles]
-    pure = teacher.embed_texts(every).view(len(names), len(styles), -1)
+    pure = teacher.embed_texts(_styled(settings, names)).view(len(names), len(styles), -1)
     details = tuple(_mixture(plan.stream(seed, "mix", row), styles) for row in range(len(plan.labels)))
     first, second = (torch.tensor([styles.index(each["styles"][k]) for each in details]) for k in (0, 1))
     share = torch.tensor([each["shares"][0] for each in details]).to(pure)
@@ -84,6 +81,14 @@ def mix(teacher: Clip, names: tuple[str, ...], settings: Diversify, seed: int, _
     texts = [f"{each} {_told(mixture)}" for each, mixture in zip(words, details, strict=True)]
     spoken = ({**mixture, "said": _said(mixture, each)} for each, mixture in zip(words, details, strict=True))
     return _diversified(teacher, plan, texts, embeddings, tuple(spoken))
+
+
+def _styled(settings: Diversify, names: Sequence[str]) -> list[str]:
+    """Every class in every style, style after style within a class."""
+    styles = load_styles(settings.styles)
+    if len(styles) < 2:
+        raise DataError(f"{settings.styles} holds one style, but mixing needs two; add some")
+    return [f"{text} {style}" for text in fill_all([settings.template], names) for style in styles]
 
 
 def _mixture(drawn: Generator, styles: Sequence[str]) -> dict[str, Any]:
@@ -196,7 +201,7 @@ class Pusher:
             DataError: with its letters shuffled, a prompt may be longer than the model's context.
         """
         texts = _with_pseudo_words(self.plan, self.settings.template)
-        self.tower.tokens(_with_pseudo_words(Plan(self.plan.names, 1), spelled(self.settings.template)))
+        check(self.tower.clip, self.plan.names, self.settings)
         rows = torch.arange(len(texts)).split(self.settings.contrast.batch_size)
         return [self._batch(seed, at, numbers, texts) for at, numbers in enumerate(rows)]
 
@@ -278,6 +283,20 @@ def _diversified(
     log.info("prompts: %s", ", ".join(f"{name} {value}" for name, value in figures.items()))
     prompts = Prompts(plan.labels.numpy().astype(np.int64), tuple(texts), unit.cpu().numpy(), details)
     return Diversified(prompts, figures)
+
+
+def check(teacher: Clip, names: Sequence[str], settings: Diversify) -> None:
+    """Refuse what the strategy could not do, before anything is made.
+
+    Raises:
+        DataError: a text would be cut (with its letters shuffled, a prompt may be longer), or styles cannot be read.
+        UsageError: the strategy needs pseudo-words, and the teacher's text tower takes none.
+    """
+    if settings.strategy == "mix":
+        teacher.refuse_long(_styled(settings, names))
+    elif settings.strategy != "baseline":
+        longest = spelled(settings.template) if settings.strategy == "contrastive" else settings.template
+        TextTower(teacher).tokens(_with_pseudo_words(Plan(tuple(names), 1), longest))
 
 
 Strategy = Callable[[Clip, tuple[str, ...], Diversify, int, Stopper], Diversified]

@@ -1,0 +1,133 @@
+"""Data-free distillation on pictograms: four ways to write prompts at an equal budget, five students each.
+
+python benchmarks/quality_datafree.py [--quick] [--ablations] [--seeds 5] [--each 20] [--work runs/quality-datafree]
+
+One set of images a strategy; its students differ in their seed only. Finished runs in --work are not made again.
+"""
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import promptstill
+from main_job import DEMO
+from promptstill.config import resolve
+from promptstill.data.styles import STYLES
+from promptstill.settings import PRESETS, FromNames
+from record import record
+from tables import quality_datafree
+
+STRATEGIES = ("baseline", "mix", "random", "contrastive")
+ABLATIONS: dict[str, tuple[str, ...]] = {
+    "random, e = 1": ("diversify.strategy=random", "diversify.spread=1"),
+    "random, e = 10": ("diversify.strategy=random", "diversify.spread=10"),
+    "random, e = 100": ("diversify.strategy=random", "diversify.spread=100"),
+    "mix, 10 styles": ("diversify.strategy=mix", "diversify.styles={styles-10}"),
+    "mix, 40 styles": ("diversify.strategy=mix", "diversify.styles={styles-40}"),
+    "mix, 86 styles": ("diversify.strategy=mix",),
+    "contrastive, shuffle, instance": ("diversify.strategy=contrastive",),
+    "contrastive, substitute": ("diversify.strategy=contrastive", "diversify.contrast.positive=substitute"),
+    "contrastive, intra-class": ("diversify.strategy=contrastive", "diversify.contrast.within_class=true"),
+}
+QUICK = ("synthesize.steps=10", "synthesize.cutouts=1", "distill.epochs=2", "distill.views=2")
+
+
+class Bench:
+    """Runs below one folder, with the settings of the preset."""
+
+    def __init__(self, work: Path, classes: Sequence[str], each: int, seeds: int, sets: Sequence[str]) -> None:
+        self.work, self.classes, self.each, self.seeds, self.sets = work, tuple(classes), each, seeds, list(sets)
+
+    def images(self, name: str, sets: Sequence[str]) -> Any:
+        """The report of one from-names run: its images, and the student of seed 0."""
+        chosen = [*self.sets, f"diversify.images_per_class={self.each}", *sets]
+        return promptstill.from_names(self.classes, self.work / name, set=chosen, benchmark="pictograms")
+
+    def students(self, name: str, source: str | Path, seeds: Sequence[int]) -> list[Any]:
+        """Reports of students that learn on the same pictures with other seeds, by the same settings."""
+        base = PRESETS["from-names"]["fast"]
+        own = resolve(FromNames, {"classes": self.classes, "out": self.work}, base=base, overrides=self.sets)
+        given = {"benchmark": "pictograms", "distill": own.distill.model_dump(), "vectors": own.vectors.model_dump()}
+        folder = self.work / f"{name}-students"
+        return [promptstill.from_images(source, self.classes, folder / f"seed-{s}", seed=s, **given) for s in seeds]
+
+    def row(self, name: str, sets: Sequence[str]) -> dict[str, Any]:
+        """Accuracy by domain over students, and what is known of prompts and images."""
+        first = self.images(name, sets)
+        others = self.students(name, self.work / name / "3-images" / "shard-*.parquet", range(1, self.seeds))
+        prompts, images = (first.content["stages"][stage] for stage in ("2-prompts", "3-images"))
+        kept = {key: prompts[key] for key in ("retention", "within", "between", "seconds")}
+        return accuracy([first, *others]) | {"prompts": kept, "images": images}
+
+    def fewer(self, name: str, each: int) -> dict[str, Any]:
+        """The same for the first images of each class only."""
+        folder = self.work / f"{name}-first-{each}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted((self.work / name / "3-images").glob("shard-*.parquet")):
+            table = pq.read_table(path)
+            some = table.filter(pc.less(table["number"], each * len(self.classes)))
+            if len(some):
+                pq.write_table(some, folder / path.name, compression="none")
+        return accuracy(self.students(f"{name}-{each}", folder / "*.parquet", range(self.seeds)))
+
+
+def accuracy(reports: Sequence[Any]) -> dict[str, Any]:
+    """Means over students: by domain, their mean, and its standard deviation; the teacher's beside."""
+    found = [report.content["evaluation"] for report in reports]
+    each, domains = [row["mean"]["student"] for row in found], found[0]["domains"]
+    return {
+        "domains": {d: round(statistics.fmean(r["domains"][d]["student"] for r in found), 2) for d in domains},
+        "mean": round(statistics.fmean(each), 2),
+        "deviation": round(statistics.stdev(each), 2) if len(each) > 1 else 0.0,
+        "each": [round(value, 2) for value in each],
+        "teacher": {d: round(r["teacher"], 2) for d, r in domains.items()},
+        "teacher_mean": round(found[0]["mean"]["teacher"], 2),
+    }
+
+
+def style_files(work: Path, texts: Sequence[str]) -> list[str]:
+    """Settings with ``{styles-N}`` replaced by a file with N of the styles, evenly spaced."""
+    filled: list[str] = []
+    for text in texts:
+        for count in (10, 40):
+            path = work / f"styles-{count}.txt"
+            path.write_text("\n".join(STYLES[i * len(STYLES) // count] for i in range(count)) + "\n", encoding="utf-8")
+            text = text.replace(f"{{styles-{count}}}", str(path))
+        filled.append(text)
+    return filled
+
+
+def main() -> None:
+    """The main table, and on demand the ablations; record both."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--work", type=Path, default=Path("runs/quality-datafree"))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--each", type=int, default=20, help="images a class")
+    parser.add_argument("--classes", default=",".join(DEMO))
+    parser.add_argument("--ablations", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="few steps, two seeds, to see that it runs")
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--json", type=Path, default=None)
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    sets = [*(QUICK if given.quick else ()), *given.set]
+    each, seeds = (2, 2) if given.quick else (given.each, given.seeds)
+    bench = Bench(given.work, given.classes.split(","), each, seeds, sets)
+    figures: dict[str, Any] = {"each": each, "seeds": seeds, "quick": given.quick}
+    figures["strategies"] = {name: bench.row(name, [f"diversify.strategy={name}"]) for name in STRATEGIES}
+    if given.ablations:
+        slug = {name: "".join(c if c.isalnum() else "-" for c in name) for name in ABLATIONS}
+        figures["ablations"] = {n: bench.row(slug[n], style_files(given.work, s)) for n, s in ABLATIONS.items()}
+        counts = [count for count in (each // 4, each // 2) if count]
+        figures["images_a_class"] = {str(count): bench.fewer("contrastive", count) for count in counts}
+    record("quality_datafree", figures, given.json)
+    print(quality_datafree(figures))
+
+
+if __name__ == "__main__":
+    main()
