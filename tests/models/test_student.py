@@ -107,6 +107,11 @@ def test_a_timm_student_takes_the_teachers_input_or_another_size(clip: Clip, uri
     assert larger(torch.rand(2, 3, 64, 64)).shape == (2, clip.dim)
 
 
+def test_a_timm_student_whose_head_widens_the_features(clip: Clip) -> None:
+    made = student("timm:mobilenetv3_small_050", clip)
+    assert made.eval()(torch.rand(2, 3, 32, 32)).shape == (2, clip.dim)
+
+
 @pytest.mark.parametrize("kind", ["safetensors", "pth"])
 def test_local_weights_fill_the_backbone(clip: Clip, tmp_path: Path, kind: str) -> None:
     torch.manual_seed(4)

@@ -196,7 +196,12 @@ def _timm(uri: str, dim: int, like: Preprocess, size: int | None) -> tuple[Archi
     arguments: dict[str, Any] = {"model_name": name if tag else arch, "num_classes": 0}
     backbone = _create(uri, arguments, pre.size, pretrained=bool(tag))
     weights = f"hub weights {name}" if tag else "random"
-    return Architecture(uri, "timm", arguments, int(backbone.num_features), dim, pre, weights), backbone
+    return Architecture(uri, "timm", arguments, _width(backbone), dim, pre, weights), backbone
+
+
+def _width(backbone: Any) -> int:
+    """Features that a timm backbone without classifier gives; some widen them behind the pooling (MobileNetV3)."""
+    return int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)
 
 
 def _create(uri: str, arguments: dict[str, Any], size: int, *, pretrained: bool) -> Any:
