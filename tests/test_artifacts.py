@@ -178,7 +178,7 @@ def test_the_config_of_a_run_is_its_settings(tmp_path: Path) -> None:
     with Run.open(tmp_path / "run", chosen):
         pass
     content = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    assert content == chosen.model_dump(mode="json", exclude={"out", "device"})
+    assert content == chosen.model_dump(mode="json", exclude={"out", "device", "store"})
 
 
 def class_vectors() -> ClassVectors:
