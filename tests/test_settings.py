@@ -51,7 +51,7 @@ def test_nothing_but_the_published_recipe_selects_on_test_data() -> None:
     kinds: dict[str, Any] = {"from-images": FromImages, "from-names": FromNames}
     choosing = set()
     for pipeline, kind in kinds.items():
-        values = {"classes": "dog,cat", "out": "o"} | ({"images": "i"} if kind is FromImages else {})
+        values: dict[str, Any] = {"classes": "dog,cat", "out": "o"} | ({"images": "i"} if kind is FromImages else {})
         assert kind(**values).distill.select == "last"
         for name in PRESETS[pipeline]:
             if resolve(kind, values, base=preset(pipeline, name)).distill.select == "test":

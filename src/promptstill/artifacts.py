@@ -260,7 +260,7 @@ class Prompts:
 
     def take(self, rows: Sequence[int]) -> Self:
         """Some of the prompts, in this order."""
-        texts, details = (tuple(part[row] for row in rows) for part in (self.texts, self.details))
+        texts, details = tuple(self.texts[row] for row in rows), tuple(self.details[row] for row in rows)
         return type(self)(self.labels[list(rows)], texts, self.embeddings[list(rows)], details)
 
     def save(self, folder: Path) -> None:

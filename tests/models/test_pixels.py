@@ -17,6 +17,7 @@ def test_decoding_undoes_encoding() -> None:
 
 def test_a_drawn_picture_is_nearly_grey_and_its_streams_own() -> None:
     generator = load_generator("pixels")
+    assert isinstance(generator, Pixels)
     first, again, other = (generator.draw(16, stream(0, "z", i)) for i in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

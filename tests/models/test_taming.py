@@ -12,7 +12,7 @@ from torch import Tensor
 
 from golden_models import FOLDER, error, golden
 from promptstill.errors import DataError, MissingError, UsageError
-from promptstill.models.generator import VQGAN, load_generator
+from promptstill.models.generator import VQGAN, load_vqgan
 from promptstill.models.taming import import_taming
 from promptstill.ops.guidance import nearest_codes
 
@@ -23,7 +23,7 @@ TOLERANCE = 1e-5
 @pytest.fixture(scope="module")
 def vqgan(tmp_path_factory: pytest.TempPathFactory) -> VQGAN:
     folder = tmp_path_factory.mktemp("taming") / "vqgan"
-    return load_generator(f"dir:{import_taming(CHECKPOINT, CONFIG, folder)}")
+    return load_vqgan(f"dir:{import_taming(CHECKPOINT, CONFIG, folder)}")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def gumbel(tmp_path_factory: pytest.TempPathFactory) -> VQGAN:
     del state["quantize.embedding.weight"]
     state |= {key.removeprefix("gumbel."): v for key, v in golden("vqgan.safetensors").items() if "gumbel.quant" in key}
     torch.save({"state_dict": state}, folder / "gumbel.ckpt")
-    return load_generator(f"dir:{import_taming(folder / 'gumbel.ckpt', GUMBEL, folder / 'out')}")
+    return load_vqgan(f"dir:{import_taming(folder / 'gumbel.ckpt', GUMBEL, folder / 'out')}")
 
 
 def numbers(name: str) -> Tensor:
@@ -112,7 +112,7 @@ def test_a_transformers_checkpoint_gives_the_vqgan_inside_it(vqgan: VQGAN, tmp_p
     outer = {"model": {"target": target, "params": {"first_stage_config": first_stage}}}
     (tmp_path / "net2net.yaml").write_text(yaml.safe_dump(outer))
     folder = import_taming(tmp_path / "net2net.ckpt", tmp_path / "net2net.yaml", tmp_path / "out")
-    assert load_generator(f"dir:{folder}").hash == vqgan.hash
+    assert load_vqgan(f"dir:{folder}").hash == vqgan.hash
 
 
 def test_it_is_converted_once_and_says_where_it_came_from(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_it_is_converted_once_and_says_where_it_came_from(tmp_path: Path) -> Non
         "config.json",
         "diffusion_pytorch_model.safetensors",
     ]
-    generator = load_generator(f"dir:{folder}")
+    generator = load_vqgan(f"dir:{folder}")
     assert (generator.trained_on, generator.image_size, generator.factor) == ("ImageNet", 16, 2)
     before = (folder / "config.json").stat().st_mtime_ns
     import_taming(CHECKPOINT, CONFIG, folder)
@@ -160,7 +160,7 @@ def test_classes_in_a_checkpoint_are_neither_needed_nor_run(
     content["callbacks"] = {Callback: {"best": 1.0}, "object": Callback(), "more": defaultdict(list, {"a": [1]})}
     torch.save(content, tmp_path / "with_classes.ckpt")
     folder = import_taming(tmp_path / "with_classes.ckpt", CONFIG, tmp_path / "out")
-    assert load_generator(f"dir:{folder}").hash == vqgan.hash
+    assert load_vqgan(f"dir:{folder}").hash == vqgan.hash
     assert not (tmp_path / "ran.txt").exists()
 
 

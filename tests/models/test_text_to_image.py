@@ -63,7 +63,7 @@ def make_pipeline(folder: Path) -> Path:
                 attention_head_dim=4,
                 norm_num_groups=4,
             ),
-            scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+            scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),  # pyright: ignore[reportArgumentType]
             safety_checker=None,  # pyright: ignore[reportArgumentType]
             feature_extractor=None,  # pyright: ignore[reportArgumentType]
             requires_safety_checker=False,

@@ -85,6 +85,6 @@ def test_gradients_reach_every_image_and_are_finite() -> None:
 def test_an_images_cutouts_share_its_noise_each_at_its_own_strength() -> None:
     cutout = plain(1, 12)
     level, noise = torch.tensor([0.0, 0.1, 0.2]), torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(2))
-    three = (each.expand(3, *each.shape[1:]) for each in (cutout.corners, cutout.colour, cutout.box))
-    result = apply_cutouts(images(1), Cutouts(*three, level, noise)) - images(1)
+    corners, colour, box = (each.expand(3, *each.shape[1:]) for each in (cutout.corners, cutout.colour, cutout.box))
+    result = apply_cutouts(images(1), Cutouts(corners, colour, box, level, noise)) - images(1)
     torch.testing.assert_close(result, level[:, None, None, None] * noise, atol=1e-5, rtol=0)

@@ -1,5 +1,7 @@
 """Calibration figures are those of the reference and of cases one can work out by hand."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 import torch
@@ -25,5 +27,5 @@ def test_it_is_the_reference_error(pairs: list[tuple[float, bool]]) -> None:
 
 def test_who_is_always_sure_and_half_right_is_wrong_by_a_half() -> None:
     bins = reliability(np.ones(8), np.arange(8) % 2 == 0)
-    assert [tuple(each) for each in bins] == [(8, 1.0, 0.5)]
+    assert [astuple(each) for each in bins] == [(8, 1.0, 0.5)]
     assert calibration_error(bins) == 0.5

@@ -28,7 +28,15 @@ from promptstill.stages.diversify import diversify
 from promptstill.stages.synthesize import encode_png, numbers, soft_labels, synthesize
 from small_runs import CLASSES, StopAfter, vectors_of
 
-SMALL = {"steps": 4, "batch_size": 4, "shard_size": 4, "image_size": 16, "start": "codes", "smooth": 0, "gate": False}
+SMALL: dict[str, Any] = {
+    "steps": 4,
+    "batch_size": 4,
+    "shard_size": 4,
+    "image_size": 16,
+    "start": "codes",
+    "smooth": 0,
+    "gate": False,
+}
 
 
 def painter(clip: Clip, generator: Latents, *, seed: int = 0, **settings: Any) -> Painter:

@@ -141,7 +141,7 @@ def _build(folder: Path, views: Views, numbers: range, encode: Encode, stopper: 
         if _start(other) >= numbers.start:
             other.unlink()  # damaged, or begun for another number of views and never finished
     pairs, marker = len(views) * len(numbers), path.with_suffix(".progress")
-    begun = read_json(marker) if marker.is_file() else {"pairs": 0, "shape": None}
+    begun: dict[str, Any] = read_json(marker) if marker.is_file() else {"pairs": 0, "shape": None}
     rows = _open(path, "r+", begun["shape"])
     done = 0 if rows is None else int(begun["pairs"])
     starts = range(done, pairs, BATCH)

@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def load_text_to_image(uri: str) -> TextToImage:
     """
     source = uri.removeprefix("diffusers:")
     try:
-        import transformers  # noqa: F401  (the text encoders of nearly every pipeline)
+        import_module("transformers")  # the text encoders of nearly every pipeline
         from diffusers.pipelines.pipeline_utils import DiffusionPipeline
     except ImportError:
         raise MissingError(f"{uri} needs the package transformers; install it with: {EXTRA}") from None

@@ -1,11 +1,12 @@
 """How far a model's confidence can be trusted."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 
-class Bin(NamedTuple):
+@dataclass(frozen=True)
+class Bin:
     """Pictures whose confidence lies in one interval: how many, their mean confidence, the share that was right."""
 
     count: int

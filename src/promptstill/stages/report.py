@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def calibration(predictions: Predictions) -> dict[str, Any]:
     for who, said in predictions.answers.items():
         bins = reliability(said.confidence, said.best == predictions.labels)
         ece = calibration_error(bins)
-        found[who] = {"ece": round(ece, 5), "n": len(predictions), "bins": [each._asdict() for each in bins]}
+        found[who] = {"ece": round(ece, 5), "n": len(predictions), "bins": [asdict(each) for each in bins]}
     return found
 
 

@@ -198,7 +198,7 @@ def sample(folder: Path, names: Sequence[str], each: int) -> dict[str, list[Imag
     found: dict[str, list[Image.Image]] = {name: [] for name in names}
     for path in sorted(folder.glob("shard-*.parquet")):
         for row in _rows(path, ["class", "image"]):
-            own = found[names[row["class"]]]
+            own = found[names[int(row["class"])]]
             if len(own) < each:
                 own.append(Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB"))
     return found
