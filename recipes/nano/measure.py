@@ -49,9 +49,8 @@ def main(work: Path) -> None:
         "vqgan": judge(load_vqgan("nano-vqgan").model, icons, FINAL_PICTURES) | {"pictures": FINAL_PICTURES},
         "icons": {"all": len(icons), "held_out": len(icons.held_out_indices)},
     }
-    for name in ("text", "towers"):
-        if (work / f"{name}.json").is_file():
-            figures[name] = json.loads((work / f"{name}.json").read_text())
+    if (work / "text.json").is_file():
+        figures["text"] = json.loads((work / "text.json").read_text())
     Path(__file__).with_name("results.json").write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
 
