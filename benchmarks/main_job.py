@@ -1,4 +1,4 @@
-"""Both pipelines with the embedded models: from-images on all classes over seeds, from-names on the demo's ten.
+"""Both pipelines with the embedded models: from-images (best) on all classes over seeds, from-names on the demo's ten.
 
 python benchmarks/main_job.py [--seeds 3] [--work FOLDER]
 """
@@ -41,7 +41,8 @@ def main() -> None:
     given = parser.parse_args()
     work = given.work or Path(tempfile.mkdtemp())
     every, seeds, measure = load_benchmark("pictograms").classes, range(given.seeds), {"benchmark": "pictograms"}
-    images = [promptstill.from_images("pictograms", every, work / f"images-{s}", seed=s, **measure) for s in seeds]
+    best = {"preset": "best", **measure}
+    images = [promptstill.from_images("pictograms", every, work / f"images-{s}", seed=s, **best) for s in seeds]
     names = [promptstill.from_names(DEMO, work / f"names-{s}", seed=s, **measure) for s in range(1)]
     record("main_job", {"from-images": summary(images), "from-names": summary(names), "seeds": list(seeds)})
 

@@ -270,6 +270,7 @@ class FromImages(RunSettings):
 
     images: str = Field(description="folder | *.tar | *.parquet | hf:ORG/NAME | pictograms (its unlabeled split)")
     limit: int | None = Field(default=None, ge=2, description="use so many images only, evenly spaced")
+    distill: Distill = Distill(backbone_lr=0.3)
 
 
 class FromNames(RunSettings):
@@ -293,7 +294,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "from-images": {
         "paper": {"student": "prompted:nano-student", "distill": PROMPTKD},
         "fast": {},
-        "best": {"distill": {"epochs": 60, "views": 20}},
+        "best": {"distill": {"epochs": 60, "views": 20, "backbone_lr": 0.3}},
     },
     "from-names": {
         "paper": {
