@@ -19,7 +19,7 @@ BENCHMARKS := $(sort $(wildcard benchmarks/[a-z]*.py))
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt -e '.[dev,export]'
+	$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt -e '.[dev,export,diffusion]'
 	@touch $@
 
 demo: .venv/.installed
