@@ -31,10 +31,35 @@ def random_views(count: int, generator: Generator) -> Tensor:
 
 
 def warp(pictures: Tensor, size: int, generator: Generator) -> Tensor:
-    """Random views of ``size`` pixels; outside is the colour of the corner, which is paper in nearly all pictures."""
+    """Random bent views of ``size`` pixels; outside is the colour of the corner, paper in nearly all pictures."""
     grid = F.affine_grid(random_views(len(pictures), generator), [len(pictures), 3, size, size], align_corners=False)
+    grid = grid + bends(len(pictures), size, generator)
     corner = pictures[:, :, :1, :1]
     return F.grid_sample(pictures - corner, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + corner
+
+
+def bends(count: int, size: int, generator: Generator) -> Tensor:
+    """Smooth shifts ``(n, size, size, 2)`` for ``grid_sample``: as if drawn by another hand (Simard et al. 2003)."""
+    cells = int(torch.randint(3, 6, (1,), generator=generator))
+    shift = torch.randn((count, 2, cells, cells), generator=generator) * uniform((count, 1, 1, 1), 0, 0.09, generator)
+    return F.interpolate(shift, (size, size), mode="bicubic").permute(0, 2, 3, 1)
+
+
+def reink(pictures: Tensor, generator: Generator) -> Tensor:
+    """Thicker lines in a quarter of the pictures, thinner ones in another; which is which hangs on the colours."""
+    strength = uniform((len(pictures), 1, 1, 1), -2, 2, generator)
+    more = F.max_pool2d(pictures, 3, 1, 1) - pictures
+    less = pictures + F.max_pool2d(-pictures, 3, 1, 1)
+    return pictures + (strength - 1).clamp(0, 0.7) * more - (-1 - strength).clamp(0, 0.7) * less
+
+
+def cover(pictures: Tensor, generator: Generator) -> Tensor:
+    """A box of paper over a quarter of the pictures, a tenth to four tenths of a side (random erasing, Zhong 2017)."""
+    count, side = len(pictures), pictures.shape[-1]
+    middle = uniform((2, count, 1), 0, 1, generator)
+    half = uniform((2, count, 1), 0.05, 0.2, generator) * (torch.rand((count, 1), generator=generator) < 0.25)
+    down, right = ((torch.arange(side) + 0.5) / side - middle).abs() < half
+    return torch.where((down[:, :, None] & right[:, None])[:, None], pictures[:, :, :1, :1], pictures)
 
 
 def blotches(count: int, size: int, generator: Generator) -> Tensor:
@@ -57,7 +82,7 @@ def augment(pictures: Tensor, size: int, generator: Generator) -> Tensor:
 
     The first quarter is softened, the next three eighths get blotches and grain, the rest a change of contrast.
     """
-    x = warp(pictures.float() / 255, size, generator)
+    x = cover(warp(reink(pictures / 255, generator), size, generator), generator)
     quarter, noisy = len(x) // 4, slice(len(x) // 4, 5 * len(x) // 8)
     x[:quarter] = soften(x[:quarter], generator)
     count = len(x[noisy])

@@ -22,12 +22,19 @@ STEPS = {
     "pictograms": ["pictograms.py"],  # the benchmark, from held-out sets
     "text": ["text.py"],  # sentence encoder's space, bank, text tower
     "teacher": ["towers.py", "teacher"],  # its image tower
+    "sight": ["sight.py"],  # the text tower moves towards what drawings look like
     "student": ["towers.py", "student"],  # its image tower, which follows the teacher
     "vqgan": ["vqgan.py"],  # the generator
 }
 
 
-REHEARSAL = {"text": ["30"], "teacher": ["--minutes", "0.5"], "student": ["--minutes", "0.5"], "vqgan": ["0.5"]}
+REHEARSAL = {
+    "text": ["30"],
+    "teacher": ["--minutes", "0.5"],
+    "sight": ["20"],
+    "student": ["--minutes", "0.5"],
+    "vqgan": ["0.5"],
+}
 
 
 def run(script: list[str], work: Path) -> None:

@@ -275,6 +275,14 @@ def load_tower(work: Path) -> TextTransformer:
     return tower
 
 
+def write_bank(work: Path, tower: TextTransformer) -> None:
+    """Write ``bank_tower.npz``: the bank's names, and in each style, by the tower."""
+    bank, styles = np.load(work / "bank.npz"), list(captions.STYLES)
+    names = bank["names"].tolist()
+    styled = embed(tower, in_styles((n, s) for n in names for s in styles)).reshape(len(names), len(styles), DIM)
+    save_bank(work / "bank_tower.npz", names, embed(tower, objects(names)), styled, bank["concrete"])
+
+
 def make_tower(work: Path, steps: int) -> None:
     """Write ``text.safetensors``, ``bank_tower.npz`` and ``text.json``."""
     if (work / "text.done").exists():
@@ -283,13 +291,11 @@ def make_tower(work: Path, steps: int) -> None:
     torch.set_num_threads(1)
     if not (work / "text.safetensors").exists():
         train(work, groups, steps)
-    tower, bank = load_tower(work), np.load(work / "bank.npz")
-    names, styles = bank["names"].tolist(), list(captions.STYLES)
-    styled = embed(tower, in_styles((n, s) for n in names for s in styles)).reshape(len(names), len(styles), DIM)
-    save_bank(work / "bank_tower.npz", names, embed(tower, objects(names)), styled, bank["concrete"])
+    tower = load_tower(work)
+    write_bank(work, tower)
     report = measure(work, tower, held_out)
     (work / "text.json").write_text(json.dumps(report, indent=2))
-    (work / "text.done").write_text(f"{len(names)} names\n")
+    (work / "text.done").write_text(f"{steps} steps\n")
 
 
 if __name__ == "__main__":

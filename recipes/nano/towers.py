@@ -27,6 +27,7 @@ from tower_files import BIG, SMALL, STUDENT, export, make_clip
 
 RATE, STUDENT_RATE, DECAY, MEMORY = 1e-3, 2e-3, 0.05, 0.998  # MEMORY: of the moving average of the weights
 STYLE, NAME, DIRECTION, MAPS = 0.3, 0.3, 10.0, 4.0  # weights of the loss terms
+SIZES = (80, BIG, 112, BIG)  # of the teacher's batches in turn; with one size it knew lines by their width in pixels
 AGAIN = 16  # batches that the student sees a second time, drawn from the last so many
 
 
@@ -43,8 +44,9 @@ class Teacher(Course):
 
     def learn(self) -> dict[str, float]:
         t = self.learner
-        x, name, style = self.pictures(BIG)
-        v = embed(t.tower.train(), x, BIG)
+        size = SIZES[self.step % len(SIZES)]
+        x, name, style = self.pictures(size)
+        v = embed(t.tower.train(), x, size)
         name_ce = cross_entropy(t.scale(0) * v @ self.bank.vectors.T, soft_targets(name, self.bank))
         style_ce = style_loss(v, name, style, self.bank, t.scale(1))
         t.step(name_ce + STYLE * style_ce, rate_factor(self.progress), MEMORY)
