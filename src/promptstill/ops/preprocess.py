@@ -65,7 +65,7 @@ def to_array(picture: Image.Image, pre: Preprocess) -> np.ndarray:
 
 def to_unit(pixels: Tensor | np.ndarray) -> Tensor:
     """uint8 pixels -> float32 in [0, 1]."""
-    return torch.as_tensor(pixels).float() / 255
+    return torch.as_tensor(pixels) / 255  # one pass; bytes become float32
 
 
 def resize(images: Tensor, size: int) -> Tensor:
