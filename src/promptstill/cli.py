@@ -1,5 +1,6 @@
 """The command line: verbs made from the settings of the Python API. Parse, call, print; no logic, no heavy import."""
 
+import importlib
 import inspect
 import json as json_module
 import logging
@@ -13,7 +14,7 @@ import typer
 
 from promptstill.config import Settings, resolve
 from promptstill.errors import PromptstillError
-from promptstill.measuring import BaseToNovel, DataFree, FewShot, Protocol, Transfer
+from promptstill.measuring import BaseToNovel, DataFree, FewShot, Transfer
 from promptstill.settings import PRESETS, FromImages, FromNames, Teach, as_names, preset
 
 app = typer.Typer(
@@ -95,42 +96,26 @@ pipeline_verb("from-images", FromImages, _from_images)
 pipeline_verb("from-names", FromNames, _from_names)
 
 
-def _protocol(settings: Protocol, dry: bool) -> None:
-    from promptstill.pipelines import plan, protocols
+def _measured(module: str) -> Callable[[Any, bool], None]:
+    """A protocol of ``promptstill.pipelines``: its plan, or its table once it has run."""
 
-    if dry:
-        plan.show(protocols.plan(settings))
-        return
-    protocols.run(settings)
-    print((settings.out / "table.md").read_text(encoding="utf-8"))
+    def run(settings: Any, dry: bool) -> None:
+        part = importlib.import_module(f"promptstill.pipelines.{module}")
+        if dry:
+            importlib.import_module("promptstill.pipelines.plan").show(part.plan(settings))
+            return
+        part.run(settings)
+        print((settings.out / "table.md").read_text(encoding="utf-8"))
 
-
-def _few_shot(settings: FewShot, dry: bool) -> None:
-    from promptstill.pipelines import few_shot, plan
-
-    if dry:
-        plan.show(few_shot.plan(settings))
-        return
-    few_shot.run(settings)
-    print((settings.out / "table.md").read_text(encoding="utf-8"))
-
-
-def _data_free(settings: DataFree, dry: bool) -> None:
-    from promptstill.pipelines import data_free, plan
-
-    if dry:
-        plan.show(data_free.plan(settings))
-        return
-    data_free.run(settings)
-    print((settings.out / "table.md").read_text(encoding="utf-8"))
+    return run
 
 
 protocol = typer.Typer(no_args_is_help=True, help="The papers' protocols from end to end, their tables, their numbers.")
 app.add_typer(protocol, name="protocol")
-pipeline_verb("base-to-novel", BaseToNovel, _protocol, "protocol", protocol)
-pipeline_verb("transfer", Transfer, _protocol, "protocol", protocol)
-pipeline_verb("data-free", DataFree, _data_free, "data-free", protocol)
-pipeline_verb("few-shot", FewShot, _few_shot, "few-shot", protocol)
+pipeline_verb("base-to-novel", BaseToNovel, _measured("protocols"), "protocol", protocol)
+pipeline_verb("transfer", Transfer, _measured("protocols"), "protocol", protocol)
+pipeline_verb("data-free", DataFree, _measured("data_free"), "data-free", protocol)
+pipeline_verb("few-shot", FewShot, _measured("few_shot"), "few-shot", protocol)
 
 
 @app.command()

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
 from promptstill.config import Settings
-from promptstill.settings import PRESETS, Distill, Diversify, Evaluate, FromNames, Synthesize, Tune, Vectors
+from promptstill.settings import PRESETS, Distill, Diversify, Evaluate, FromNames, Precision, Synthesize, Tune, Vectors
 
 
 def read_list(value: object) -> object:
@@ -19,7 +19,6 @@ def read_list(value: object) -> object:
 
 Sources = Annotated[tuple[str, ...], BeforeValidator(read_list), Field(min_length=1)]
 Seeds = Annotated[tuple[int, ...], BeforeValidator(read_list), Field(min_length=1)]
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 class Protocol(Settings):

@@ -65,6 +65,7 @@ def check_template(template: str) -> str:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(read_names)]
 Template = Annotated[str, AfterValidator(check_template)]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 TEMPLATE_SETS = (  # what data.templates has under a name
     "imagenet-60",
@@ -103,6 +104,9 @@ class Vectors(Settings):
         default=("a photo of a {}.",),
         min_length=1,
         description=f"texts with a hole, averaged, or names of sets: {set_names()}; learned text prompts need none",
+    )
+    weights: Literal["equal", "confidence"] = Field(
+        default="equal", description="of the members of a teacher A+B; confidence: as sure as each is of a picture"
     )
 
 
@@ -234,9 +238,7 @@ class RunSettings(Settings):
     benchmark: str | None = Field(default=None, description="measure on it at the end: pictograms | dir:PATH")
     seed: int = Field(default=0, ge=0, description="every random draw follows from it")
     device: str = Field(default="auto", description="auto | cpu | cuda | mps")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
-        default="32-true", description="of the student's training"
-    )
+    precision: Precision = Field(default="32-true", description="of the student's training")
     store: Path | None = Field(
         default=None, description="folder of teacher stores that runs share; the run's own if not"
     )
