@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -210,7 +210,11 @@ def free_bytes(folder: Path) -> int:
 
 @dataclass(frozen=True)
 class ClassVectors:
-    """Unit-length text features, one row a class, and how they were made. ``vectors`` is (K, D) float32."""
+    """Unit-length text features, one row a class, and how they were made. ``vectors`` is (K, D) float32.
+
+    ``members`` are the widths of the parts that D is joined from, if the teacher is an ensemble whose members count as
+    much as they are sure of each picture; otherwise there are none.
+    """
 
     names: tuple[str, ...]
     vectors: np.ndarray
@@ -218,6 +222,7 @@ class ClassVectors:
     templates: tuple[str, ...]
     teacher: str
     teacher_hash: str
+    members: tuple[int, ...] = ()
 
     def save(self, folder: Path) -> None:
         """Write ``vectors.safetensors`` and ``vectors.json``."""
@@ -225,7 +230,7 @@ class ClassVectors:
 
         rows = np.ascontiguousarray(self.vectors, dtype=np.float32)
         write_atomic(folder / "vectors.safetensors", save({"vectors": rows}))
-        about = {k: getattr(self, k) for k in ("names", "scale", "templates", "teacher", "teacher_hash")}
+        about = {k: getattr(self, k) for k in ("names", "scale", "templates", "teacher", "teacher_hash", "members")}
         write_json(folder / "vectors.json", about | {"sha256": sha256(folder / "vectors.safetensors")})
 
     @classmethod
@@ -237,13 +242,13 @@ class ClassVectors:
         path = folder / "vectors.safetensors"
         if not path.is_file() or sha256(path) != about.pop("sha256"):
             raise DataError(f"{path} is missing or was altered; make the class vectors again")
-        names, templates = tuple(about.pop("names")), tuple(about.pop("templates"))
-        return cls(names=names, vectors=load_file(path)["vectors"], templates=templates, **about)
+        rows = {key: tuple(about.pop(key, ())) for key in ("names", "templates", "members")}
+        return cls(vectors=load_file(path)["vectors"], **rows, **about)
 
     def select(self, names: tuple[str, ...]) -> Self:
         """The rows of ``names``, in that order."""
         rows = [self.names.index(name) for name in names]
-        return type(self)(names, self.vectors[rows], self.scale, self.templates, self.teacher, self.teacher_hash)
+        return replace(self, names=names, vectors=self.vectors[rows])
 
 
 @dataclass(frozen=True)

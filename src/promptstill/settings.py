@@ -261,7 +261,7 @@ class Teach(Settings):
     benchmark: str | None = Field(default=None, description="measure on it before and after: pictograms | dir:PATH")
     seed: int = Field(default=0, ge=0, description="every random draw follows from it")
     device: str = Field(default="auto", description="auto | cpu | cuda | mps")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+    precision: Precision = Field(
         default="32-true", description="of what is computed; the prompts are always kept in full"
     )
     tune: Tune = Tune()

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from promptstill.artifacts import ClassVectors
 from promptstill.engine import stream
+from promptstill.errors import UsageError
 from promptstill.models.clip import Clip, load_clip
 from promptstill.models.ensembles import Ensemble
 from promptstill.models.prompts import PromptedClip, fresh_tokens
 from promptstill.models.teachers import load_teacher
-from promptstill.models.vectors import embed_classes, make_vectors
+from promptstill.models.vectors import as_judged, embed_classes, make_vectors
 from promptstill.ops.cost import cost
 from promptstill.ops.losses import cosine_logits
 from tiny import make_clip
@@ -44,6 +46,38 @@ def test_its_logits_are_the_mean_of_the_members_logits(members: tuple[Clip, Clip
     made = make_vectors(ensemble, NAMES, TEMPLATES)
     found = cosine_logits(ensemble.embed_images(images()), torch.from_numpy(made.vectors), made.scale)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_confidence_weighs_the_members_logits_by_their_largest_probability(
+    members: tuple[Clip, Clip], ensemble: Ensemble
+) -> None:
+    each = [cosine_logits(m.embed_images(images()), embed_classes(m, NAMES, TEMPLATES), m.scale) for m in members]
+    sure = torch.stack([logits.softmax(-1).amax(-1) for logits in each])
+    wanted = sum(w[:, None] * logits for w, logits in zip(sure / sure.sum(0), each, strict=True))
+    made = make_vectors(ensemble, NAMES, TEMPLATES, confidence=True)
+    features = as_judged(ensemble.embed_images(images()), made)
+    found = cosine_logits(features, torch.from_numpy(made.vectors), made.scale)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(found, sum(each) / len(each))
+
+
+def test_members_that_are_equally_sure_count_equally(clip: Clip) -> None:
+    twice = Ensemble([clip, clip])
+    features = twice.embed_images(images())
+    made = make_vectors(twice, NAMES, TEMPLATES, confidence=True)
+    torch.testing.assert_close(as_judged(features, made), features)
+    assert as_judged(features, make_vectors(twice, NAMES, TEMPLATES)) is features
+
+
+def test_confidence_weights_are_kept_with_the_class_vectors(ensemble: Ensemble, tmp_path: Path) -> None:
+    made = make_vectors(ensemble, NAMES, TEMPLATES, confidence=True)
+    made.save(tmp_path)
+    assert ClassVectors.load(tmp_path).members == made.select(NAMES[1:]).members == (16, 16)
+
+
+def test_confidence_weights_of_one_teacher_are_refused(clip: Clip) -> None:
+    with pytest.raises(UsageError, match=r"needs several teachers.*give A\+B"):
+        make_vectors(clip, NAMES, TEMPLATES, confidence=True)
 
 
 def test_its_embeddings_have_unit_length_so_a_store_keeps_them(ensemble: Ensemble) -> None:

@@ -57,11 +57,15 @@ def test_a_student_gets_other_classes_without_training(
     assert np.array_equal(same.predict_proba(paths), promptstill.load(run).predict_proba(paths))
 
 
-def test_several_teachers_as_one_teach_a_student(models: Models, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("weights", "members"), [("equal", ()), ("confidence", (16, 16))])
+def test_several_teachers_as_one_teach_a_student(
+    models: Models, tmp_path: Path, weights: str, members: tuple[int, ...]
+) -> None:
     other = make_clip(tmp_path / "other", seed=1)
     uri = f"dir:{models.clip}+dir:{other}"
-    assert main(from_images(models, tmp_path / "run", teacher=uri)) == 0
+    assert main(from_images(models, tmp_path / "run", teacher=uri, set=(f"vectors.weights={weights}",))) == 0
     made = promptstill.load(tmp_path / "run")
+    assert made.bundle.vectors.members == members
     assert made.bundle.vectors.teacher == uri
     assert made.bundle.student.architecture.dim == 32
     report = json.loads((tmp_path / "run" / "5-report" / "report.json").read_text())

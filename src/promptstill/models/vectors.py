@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from promptstill.models.bundle import Bundle
 from promptstill.models.clip import Clip
 from promptstill.models.ensembles import Ensemble
 from promptstill.models.teachers import load_teacher
+from promptstill.ops.mixing import by_confidence
 from promptstill.ops.templates import fill_all
 
 
@@ -27,12 +29,19 @@ def embed_classes(teacher: Clip, names: Sequence[str], templates: Sequence[str])
     return F.normalize(features.mean(1), dim=-1)
 
 
-def make_vectors(teacher: Clip, names: Sequence[str], templates: Sequence[str]) -> ClassVectors:
+def make_vectors(
+    teacher: Clip, names: Sequence[str], templates: Sequence[str], *, confidence: bool = False
+) -> ClassVectors:
     """Class vectors as they are kept, with what they were made from.
 
+    With ``confidence`` the members of an ensemble count as much as they are sure, see :func:`as_judged`.
+
     Raises:
+        UsageError: ``confidence`` is asked of a single teacher.
         DataError: a name in its text is longer than the teacher's context.
     """
+    if confidence and not isinstance(teacher, Ensemble):
+        raise UsageError(f"vectors.weights=confidence needs several teachers, {teacher.uri} is one; give A+B")
     return ClassVectors(
         names=tuple(names),
         vectors=embed_classes(teacher, names, templates).cpu().numpy(),
@@ -40,7 +49,18 @@ def make_vectors(teacher: Clip, names: Sequence[str], templates: Sequence[str]) 
         templates=(teacher.template,) if teacher.template else tuple(templates),
         teacher=teacher.uri,
         teacher_hash=teacher.hash,
+        members=tuple(member.dim for member in teacher.members) if confidence else (),
     )
+
+
+def as_judged(features: Tensor, vectors: ClassVectors) -> Tensor:
+    """A teacher's unit embeddings (B, D) as its soft labels are to be read from them.
+
+    They are what they were, unless the members of an ensemble are weighted by their confidence.
+    """
+    if not vectors.members:
+        return features
+    return by_confidence(features, torch.from_numpy(vectors.vectors).to(features), vectors.scale, vectors.members)
 
 
 def retarget(bundle: Bundle, names: Sequence[str], uri: str | None = None) -> Bundle:
@@ -59,5 +79,5 @@ def retarget(bundle: Bundle, names: Sequence[str], uri: str | None = None) -> Bu
     if teacher.hash != old.teacher_hash:
         here, there = teacher.hash[:12], old.teacher_hash[:12]
         raise DataError(f"the student learned from weights {there}..., {teacher.uri} has {here}...; give that teacher")
-    vectors = make_vectors(teacher, names, old.templates)
+    vectors = make_vectors(teacher, names, old.templates, confidence=bool(old.members))
     return Bundle(bundle.student, vectors, bundle.config | {"labels": vectors.names})

@@ -32,6 +32,7 @@ from promptstill.models.learner import (
     train_mode,
 )
 from promptstill.models.student import Student
+from promptstill.models.vectors import as_judged
 from promptstill.ops.hashing import state_hash
 from promptstill.ops.losses import agreement, cosine_logits, embedding_terms, score_terms
 from promptstill.ops.targets import TARGETS, centred
@@ -68,8 +69,8 @@ class Lesson:
         return {name: weight for name, weight in named.items() if weight}
 
     def target(self, indices: Tensor, view: int) -> Tensor:
-        """The teacher's unit embeddings (B, D) of what the student sees, or of the whole pictures."""
-        return self.teacher.batch(indices, view if self.settings.consistent else 0)
+        """The teacher's embeddings (B, D) of what the student sees, or of the whole pictures."""
+        return as_judged(self.teacher.batch(indices, view if self.settings.consistent else 0), self.vectors)
 
 
 def prepare(

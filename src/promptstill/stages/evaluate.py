@@ -15,6 +15,7 @@ from promptstill.data.predictions import TOP, Answers, Predictions
 from promptstill.engine import progress
 from promptstill.models.bundle import Bundle
 from promptstill.models.clip import Clip
+from promptstill.models.vectors import as_judged
 from promptstill.ops.losses import cosine_logits
 from promptstill.ops.metrics import accuracy
 from promptstill.ops.preprocess import Preprocess, to_array, to_unit
@@ -53,7 +54,8 @@ def measure(bundle: Bundle, teacher: Clip | None, benchmark: Benchmark, settings
             labels, row = torch.tensor(domain.labels), {"n": len(domain.labels)}
             for who, (embed, pre) in columns.items():
                 embedded = embed_domain(embed, pre, domain, settings.batch_size)
-                said[who].append(answers(embedded, bundle.reading if who == "student" else bundle.vectors))
+                judged = embedded if who == "student" else as_judged(embedded, bundle.vectors)
+                said[who].append(answers(judged, bundle.reading if who == "student" else bundle.vectors))
                 figures = accuracy(torch.from_numpy(said[who][-1].best), labels, len(bundle.vectors.names))
                 if who == "student":
                     features.append(embedded.numpy().astype(np.float16))
@@ -81,7 +83,7 @@ def predict(embed: Embed, pre: Preprocess, domain: Domain, vectors: ClassVectors
 
 
 def answers(features: Tensor, vectors: ClassVectors) -> Answers:
-    """The best classes of unit embeddings (N, D), and their softmax probabilities."""
+    """The best classes of embeddings (N, D), and their softmax probabilities."""
     scores = cosine_logits(features, torch.from_numpy(vectors.vectors), vectors.scale)
     probabilities, order = scores.softmax(-1).sort(dim=-1, descending=True, stable=True)
     return Answers(order[:, :TOP].numpy(), probabilities[:, :TOP].numpy())

@@ -15,6 +15,7 @@ from promptstill.data.images import Images
 from promptstill.data.predictions import Predictions
 from promptstill.errors import DataError
 from promptstill.models.clip import Clip
+from promptstill.models.vectors import as_judged
 from promptstill.ops.losses import cosine_logits
 from promptstill.ops.preprocess import to_array, to_unit
 
@@ -42,7 +43,7 @@ def sheet(
     pictures = [images.read(index) for index in chosen]
     pixels = to_unit(np.stack([to_array(picture, teacher.preprocess) for picture in pictures]))
     bank = torch.from_numpy(vectors.vectors)
-    scores = cosine_logits(teacher.embed_images(pixels).cpu(), bank, vectors.scale).softmax(-1)
+    scores = cosine_logits(as_judged(teacher.embed_images(pixels).cpu(), vectors), bank, vectors.scale).softmax(-1)
     shown: list[dict[str, Any]] = []
     for index, picture, row in zip(chosen, pictures, scores, strict=True):
         best = row.argsort(descending=True)[:3].tolist()

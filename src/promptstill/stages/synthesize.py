@@ -20,6 +20,7 @@ from promptstill.engine import Stopper, Ticker, progress
 from promptstill.errors import DataError
 from promptstill.models.clip import Clip
 from promptstill.models.painter import Painted, Painter, Teller
+from promptstill.models.vectors import as_judged
 from promptstill.ops.contrastive import distances
 from promptstill.ops.preprocess import resize, to_unit
 
@@ -118,7 +119,7 @@ def _described(painted: Painted, prompts: Prompts, teacher: Clip, vectors: Class
 @torch.no_grad()
 def soft_labels(teacher: Clip, images: Tensor, vectors: ClassVectors) -> Tensor:
     """The teacher's probabilities of the run's classes: (B, K)."""
-    features = teacher.embed_images(resize(images, teacher.preprocess.size))
+    features = as_judged(teacher.embed_images(resize(images, teacher.preprocess.size)), vectors)
     return (vectors.scale * features @ torch.from_numpy(vectors.vectors).to(features).T).softmax(-1).cpu()
 
 

@@ -9,4 +9,5 @@ from promptstill.settings import Vectors
 
 def class_vectors(teacher: Clip, names: tuple[str, ...], settings: Vectors) -> ClassVectors:
     """Class vectors (K, D) of the names in the templates that the settings name, see :func:`make_vectors`."""
-    return make_vectors(teacher, names, expand(settings.templates))
+    confident = settings.weights == "confidence"
+    return make_vectors(teacher, names, expand(settings.templates), confidence=confident)
