@@ -20,7 +20,7 @@ from promptstill.config import resolve
 from promptstill.data.styles import STYLES
 from promptstill.settings import PRESETS, FromNames
 from record import record
-from tables import rows as markdown
+from tables import quality_datafree
 
 STRATEGIES = ("baseline", "mix", "random", "contrastive")
 ABLATIONS: dict[str, tuple[str, ...]] = {
@@ -90,22 +90,6 @@ def accuracy(reports: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def table(figures: dict[str, Any]) -> str:
-    """Students by strategy and domain, in the form of the paper's Table 1; then the ablations, if any."""
-    found = figures["strategies"]
-    teacher = [*found["baseline"]["teacher"].values(), found["baseline"]["teacher_mean"]]
-    body = [["CLIP (teacher)", *(f"{value:.1f}" for value in teacher), "", "", ""]]
-    for name, row in found.items():
-        cells = [f"{value:.1f}" for value in row["domains"].values()] + [f"{row['mean']:.1f} ± {row['deviation']:.1f}"]
-        told = [f"{row['prompts']['retention']:.2f}", f"{row['prompts']['within']:.3f}"]
-        body.append([name, *cells, *told, f"{row['images']['within_classes']:.3f}"])
-    head = ["prompts", *found["baseline"]["domains"], "Avg.", "retention", "spread of prompts", "of images"]
-    counts = {f"contrastive, {count} a class": row for count, row in figures.get("images_a_class", {}).items()}
-    others = figures.get("ablations", {}) | counts
-    more = [[name, f"{row['mean']:.1f} ± {row['deviation']:.1f}"] for name, row in others.items()]
-    return markdown(head, body) + ("\n" + markdown(["ablation", "Avg."], more) if more else "")
-
-
 def style_files(work: Path, texts: Sequence[str]) -> list[str]:
     """Settings with ``{styles-N}`` replaced by a file with N of the styles, evenly spaced."""
     filled: list[str] = []
@@ -142,7 +126,7 @@ def main() -> None:
         counts = [count for count in (each // 4, each // 2) if count]
         figures["images_a_class"] = {str(count): bench.fewer("contrastive", count) for count in counts}
     record("quality_datafree", figures, given.json)
-    print(table(figures))
+    print(quality_datafree(figures))
 
 
 if __name__ == "__main__":

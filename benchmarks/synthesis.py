@@ -1,8 +1,10 @@
 """Surrogate images by the published settings against ``fast``, in one run with the same models; the cost of a step; the
 gain of cutting texts after their end.
 
-python benchmarks/synthesis.py [--json FILE] [--each 2] [--published-steps 500] [--seeds 3] [--work FOLDER]
+python benchmarks/synthesis.py [--json FILE] [--each 2] [--published-steps 500] [--seeds 3] [--prices] [--work FOLDER]
 
+``--prices`` also changes ``fast`` in one setting at a time: what each costs in seconds, recognition and accuracy. Times
+are of the processor on one thread, so that other work on the machine does not count.
 The published settings take 500 steps of 32 cutouts an image. With a smaller --published-steps the images are
 painted with fewer, and the time of 500 is computed from the measured time a step: the JSON says so in ``published``.
 """
@@ -25,7 +27,7 @@ from promptstill.artifacts import Prompts
 from promptstill.engine import Stopper, stream
 from promptstill.models.clip import Clip, load_clip
 from promptstill.models.generator import load_vqgan
-from promptstill.models.painter import Painter
+from promptstill.models.painter import Finished, Painter
 from promptstill.models.text import PLACEHOLDER, TextTower
 from promptstill.ops.templates import fill
 from promptstill.settings import PRESETS, Diversify, FromNames, Synthesize, Vectors
@@ -35,6 +37,21 @@ from promptstill.stages.teach import class_vectors
 from record import record
 
 PAPER = PRESETS["from-names"]["paper"]["synthesize"]
+PRICED: dict[str, dict[str, Any]] = {
+    "fast": {},
+    "cutouts=1": {"cutouts": 1},
+    "cutouts=8": {"cutouts": 8},
+    "steps=100": {"steps": 100},
+    "sure=0.9": {"sure": 0.9},
+    "settled=0.01": {"settled": 0.01},
+    "coarse=0.4": {"coarse": 0.4},
+    "warm_steps=20": {"warm_steps": 20},
+    "propose_steps=20": {"propose_steps": 20},
+    "precision=bf16-mixed": {"precision": "bf16-mixed"},
+    "start=codes": {"start": "codes", "smooth": 0.0},
+    "keep_class=0.1": {"keep_class": 0.1},
+}
+PRICED_EACH, PRICED_SHARD = 6, 20  # images a class; prompts a shard: later shards use the earlier ones
 
 
 def ratio(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> float:
@@ -44,16 +61,16 @@ def ratio(ours: Callable[[], object], theirs: Callable[[], object], rounds: int)
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Of one call."""
-    start = time.perf_counter()
+    """Processor seconds of one call."""
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def step_overhead(painter: Painter, prompts: Prompts, rounds: int) -> float:
     """A whole step over the bare forward and backward of generator and tower at the same batch."""
     rows = range(min(painter.settings.batch_size, len(prompts.labels)))
-    slots = painter.begin(prompts, [painter.job(row, int(prompts.labels[row]), {}) for row in rows])
+    slots = painter.begin(prompts, [painter.job(prompts, row, Finished()) for row in rows])
     model, size = painter.generator.model, painter.teacher.preprocess.size
     codes = slots.z.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last).requires_grad_()
     pixels = torch.rand(len(rows) * painter.settings.cutouts, 3, size, size)
@@ -99,14 +116,14 @@ def published_text_tower() -> Clip:
 
 
 def painted(teacher: Clip, settings: Synthesize, each: int, folder: Path) -> dict[str, Any]:
-    """Paint ``each`` images of every class with the plain prompt; what the stage notes, and its seconds."""
+    """Paint ``each`` images of every class with the plain prompt; what the stage notes, and processor seconds."""
     vectors = class_vectors(teacher, DEMO, Vectors(templates=("A {}",)))
     prompts = diversify(teacher, DEMO, Diversify(strategy="baseline", images_per_class=each), 0, Stopper()).prompts
     folder.mkdir(parents=True, exist_ok=True)
     painter = Painter(teacher, load_vqgan("nano-vqgan"), vectors, settings, 0)
-    start = time.perf_counter()
+    start = time.process_time()
     figures = synthesize(painter, prompts, vectors, folder, Stopper())
-    return figures | {"seconds": time.perf_counter() - start}
+    return figures | {"seconds": time.process_time() - start}
 
 
 def accuracies(images: Path, seeds: int, work: Path) -> list[float]:
@@ -118,6 +135,22 @@ def accuracies(images: Path, seeds: int, work: Path) -> list[float]:
     return [report.content["evaluation"]["mean"]["student"] for report in reports]
 
 
+def prices(teacher: Clip, seeds: int, work: Path) -> dict[str, dict[str, Any]]:
+    """What becomes of ``fast`` if one setting is another: seconds an image, recognition, accuracy of students."""
+    fast, found = FromNames(classes=DEMO, out=work).synthesize, dict[str, dict[str, Any]]()
+    for name, change in PRICED.items():
+        settings = Synthesize(**(fast.model_dump() | {"shard_size": PRICED_SHARD, "sheet": PRICED_EACH} | change))
+        row = painted(teacher, settings, PRICED_EACH, work / name)
+        found[name] = {
+            "seconds_an_image": round(row["seconds"] / (len(DEMO) * PRICED_EACH), 3),
+            "mean_steps": row["mean_steps"],
+            "teacher_agreement": row["recognised_by_teacher"],
+            "spread": row["within_classes"],
+            "student_accuracy": accuracies(work / name, seeds, work / f"students-{name}"),
+        }
+    return found
+
+
 def main() -> None:
     """Paint by both settings, distil on both, time the step and the text, and record."""
     parser = argparse.ArgumentParser()
@@ -127,7 +160,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--work", type=Path, default=None)
+    parser.add_argument("--prices", action="store_true")
     given = parser.parse_args()
+    torch.set_num_threads(1)
     work, teacher = given.work or Path(tempfile.mkdtemp()), load_clip("nano")
     paper = Synthesize(**(PAPER | {"steps": given.published_steps, "shard_size": 8, "sheet": given.each}))
     sets = {"published": paper, "fast": FromNames(classes=DEMO, out=work).synthesize}
@@ -152,6 +187,7 @@ def main() -> None:
         "seconds_an_image": {name: round(value, 3) for name, value in spent.items()},
         "teacher_agreement": {name: found[name]["recognised_by_teacher"] for name in sets},
         "student_accuracy": students,
+        "prices": prices(teacher, given.seeds, work / "prices") if given.prices else {},
     }
     record("synthesis", figures, given.json)
 

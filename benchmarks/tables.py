@@ -6,6 +6,7 @@ python benchmarks/tables.py [--check]
 import argparse
 import json
 import re
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ DOCUMENTS = (
     "docs/benchmarks.md",
     "docs/photographs.md",
     "docs/distillation.md",
+    "docs/from-names.md",
+    "docs/deploy.md",
     "recipes/nano/RESULTS.md",
 )
 MARK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -138,12 +141,88 @@ def photographs(figures: dict[str, Any]) -> str:
     return rows(["photographs", "accuracy", "images/s", "MACs an image"], body) + f"\n{told}\n"
 
 
+def quality_datafree(figures: dict[str, Any]) -> str:
+    """Students by strategy and domain, in the form of the paper's Table 1; then the ablations, if any."""
+    found = figures["strategies"]
+    teacher = [*found["baseline"]["teacher"].values(), found["baseline"]["teacher_mean"]]
+    body = [["CLIP (teacher)", *(f"{value:.1f}" for value in teacher), "", "", ""]]
+    for name, row in found.items():
+        cells = [f"{value:.1f}" for value in row["domains"].values()] + [f"{row['mean']:.1f} ± {row['deviation']:.1f}"]
+        told = [f"{row['prompts']['retention']:.2f}", f"{row['prompts']['within']:.3f}"]
+        body.append([name, *cells, *told, f"{row['images']['within_classes']:.3f}"])
+    head = ["prompts", *found["baseline"]["domains"], "Avg.", "retention", "spread of prompts", "of images"]
+    counts = {f"contrastive, {count} a class": row for count, row in figures.get("images_a_class", {}).items()}
+    others = figures.get("ablations", {}) | counts
+    more = [[name, f"{row['mean']:.1f} ± {row['deviation']:.1f}"] for name, row in others.items()]
+    told = f"\n{figures['each']} images a class, {figures['seeds']} students each, mean ± standard deviation.\n"
+    return rows(head, body) + told + ("\n" + rows(["ablation", "Avg."], more) if more else "")
+
+
+def synthesis(figures: dict[str, Any]) -> str:
+    """Published settings of synthesis against ours, the cost of a step, and the price of each saving."""
+    body = []
+    for name, label in (("published", "published: 500 steps, 32 cutouts"), ("fast", "`fast`")):
+        each = figures["student_accuracy"][name]
+        found = f"{statistics.fmean(each):.1f} ± {statistics.stdev(each) if len(each) > 1 else 0:.1f}"
+        agreed = f"{100 * figures['teacher_agreement'][name]:.0f} %"
+        body.append([label, f"{figures['seconds_an_image'][name]:.2f}", agreed, found])
+    text = rows(["settings", "s an image", "recognised", "student"], body)
+    text += (
+        f"\n{figures['speedup']:.0f}x as fast ({figures['published']}). A step costs {figures['step_overhead']:.2f}x "
+    )
+    text += "the bare forward and backward of generator and teacher. Pseudo-words through texts that end at their end "
+    text += f"take {figures['text_speedup']:.1f}x less time than at full length (a text tower of ViT-B/32's size; "
+    text += f"{figures['text_speedup_nano']:.1f}x with `nano`).\n"
+    lines = []
+    for name, row in figures["prices"].items():
+        each = row["student_accuracy"]
+        found = f"{statistics.fmean(each):.1f} ± {statistics.stdev(each) if len(each) > 1 else 0:.1f}"
+        agreed = f"{100 * row['teacher_agreement']:.0f} %"
+        lines.append([f"`{name}`", f"{row['seconds_an_image']:.2f}", f"{row['mean_steps']:.0f}", agreed,
+                      f"{row['spread']:.2f}", found])  # fmt: skip
+    head = ["`fast`, but", "s an image", "steps", "recognised", "spread", "student"]
+    return text + ("\n" + rows(head, lines) if lines else "")
+
+
+def few_shot(figures: dict[str, Any]) -> str:
+    """Accuracy after fine-tuning on few labels, of the distilled student and of the same one undistilled."""
+    who = list(figures["features"])
+    body = [[count, *(f"{found[w]['mean']:.1f} ± {found[w]['sd']:.1f}" for w in who)]
+            for count, found in sorted(figures["shots"].items(), key=lambda pair: int(pair[0]))]  # fmt: skip
+    told = "; ".join(f"{w}: silhouette {row['silhouette']:.3f}, leave-one-out k-NN {row['knn']:.1f} %"
+                     for w, row in figures["features"].items())  # fmt: skip
+    return rows(["labelled images a class", *who], body) + f"\nFeatures before any label: {told}.\n"
+
+
+def export(figures: dict[str, Any]) -> str:
+    """Each student in each format: agreement with PyTorch, size, and latency of one image against eager PyTorch."""
+    body = []
+    for student, formats in figures["students"].items():
+        for name, row in formats.items():
+            if "refused" in row:
+                why = row["refused"].partition("(")[2].partition(")")[0]
+                body.append([f"`{student}`", name, f"refused: {why}", "", "", "", ""])
+                continue
+            drop = f"{row['accuracy_drop']:+.2f}" if "accuracy_drop" in row else ""
+            size, one = f"{row['bytes'] / 1e6:.2f} MB", row["latency_ms"]["batch_1"]
+            size += f", {row['smaller_than_fp32']:.1f}x smaller" if "smaller_than_fp32" in row else ""
+            difference = f"{row['max_logit_difference']:.1g}"
+            speed = f"{one['export']:.2f} ms, PyTorch {one['student']:.2f}"
+            body.append([f"`{student}`", name, f"{row['top1_agreement']:.1f} %", difference, drop, size, speed])
+    head = ["student", "format", "agreement", "largest difference of a logit", "points lost", "size", "one image"]
+    return rows(head, body)
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "main_job": main_job,
     "nano": nano,
     "quality_promptkd": quality_promptkd,
     "photographs": photographs,
     "promptkd": promptkd,
+    "quality_datafree": quality_datafree,
+    "synthesis": synthesis,
+    "few_shot": few_shot,
+    "export": export,
 }
 
 

@@ -207,6 +207,11 @@ class Synthesize(Settings):
     warm_steps: int = Field(
         default=0, ge=0, description="steps of an image that starts from a finished one of its class; 0: none does"
     )
+    propose_steps: int = Field(
+        default=0,
+        ge=0,
+        description="steps of an image that starts where a network taught by the run's first images says; 0: no",
+    )
     precision: Literal["32-true", "bf16-mixed"] = Field(
         default="32-true", description="of generator and teacher; latents, codes, distances and Adam are in fp32 always"
     )

@@ -10,7 +10,7 @@ from promptstill.engine import Stopper, progress, stream
 from promptstill.errors import MissingError, UsageError
 from promptstill.models.clip import Clip
 from promptstill.models.generator import load_generator
-from promptstill.models.painter import Teller, make_painter
+from promptstill.models.painter import Finished, Teller, make_painter
 from promptstill.models.text_to_image import TextToImage
 from promptstill.settings import Diversify, Synthesize
 from promptstill.stages.diversify import diversify
@@ -109,7 +109,7 @@ def test_the_stage_keeps_told_images_like_guided_ones(generator: TextToImage, cl
     said = [str(detail["said"]) for detail in asked.details]
     assert all(" and " in words and "0." not in words for words in said), "words, not numbers"
     with progress("test", 3) as ticker:
-        made = list(painter.paint(asked, range(3), {}, ticker, Stopper()))
+        made = list(painter.paint(asked, range(3), Finished(), ticker, Stopper()))
     assert [each.row for each in made] == [0, 1, 2]
 
 

@@ -17,8 +17,9 @@ from promptstill.engine import Stopper, progress, stream, stream_seed
 from promptstill.errors import DataError, Interrupted, UsageError
 from promptstill.models.clip import Clip
 from promptstill.models.generator import VQGAN, Latents
-from promptstill.models.painter import CHECK, Painted, Painter
+from promptstill.models.painter import CHECK, Finished, Painted, Painter
 from promptstill.models.pixels import Pixels
+from promptstill.models.proposer import ENOUGH
 from promptstill.ops.augment import draw_cutouts, stack_cutouts
 from promptstill.ops.guidance import spherical_distance
 from promptstill.ops.hashing import state_hash
@@ -49,7 +50,7 @@ def prompts(clip: Clip, each: int = 2) -> Prompts:
 
 def finished(artist: Painter, asked: Prompts, rows: Sequence[int], earlier: Any = None) -> list[Painted]:
     with progress("test", 1) as ticker:
-        made = artist.paint(asked, rows, earlier or {}, ticker, Stopper())
+        made = artist.paint(asked, rows, earlier or Finished(), ticker, Stopper())
         return sorted(made, key=lambda each: each.row)
 
 
@@ -229,9 +230,10 @@ def test_half_the_size_first_costs_less_and_ends_at_the_full_size(clip: Clip, vq
 def test_a_warm_start_is_a_finished_image_of_the_class_and_takes_fewer_steps(clip: Clip, vqgan: VQGAN) -> None:
     artist, asked = painter(clip, vqgan, warm_steps=2, steps=6), prompts(clip)
     image = torch.rand(3, 16, 16, generator=stream(0, "warm"))
-    job, mirrored = artist.job(0, 0, {0: [image]}), vqgan.encode(image.flip(-1)[None])[0]
+    earlier = Finished({0: [image]})
+    job, mirrored = artist.job(asked, 0, earlier), vqgan.encode(image.flip(-1)[None])[0]
     assert any(torch.allclose(job.z, start, atol=1e-5) for start in (mirrored, vqgan.encode(image[None])[0]))
-    made = finished(artist, asked, range(6), {0: [image]})
+    made = finished(artist, asked, range(6), earlier)
     assert [each.steps for each in made] == [2, 6, 6] * 2
     cold, _ = painted(painter(clip, vqgan, steps=6), asked, range(6))
     for row in (1, 2, 4, 5):
@@ -250,6 +252,34 @@ def test_warm_runs_that_were_stopped_end_with_the_same_bytes(clip: Clip, vqgan: 
     assert [row["steps"] for row in rows_of(tmp_path / "whole")] == [4] * 3 + [2] * 3
 
 
+def test_a_proposer_learns_where_the_images_of_a_prompt_lie(clip: Clip, vqgan: VQGAN) -> None:
+    artist, asked = painter(clip, vqgan, propose_steps=2, steps=6), prompts(clip, each=ENOUGH)
+    tints = torch.eye(3)  # images of a class are of one colour
+    images = {row: tints[row % 3][:, None, None].expand(3, 16, 16) for row in range(ENOUGH)}
+    learned = artist.proposer(asked, images)
+    wanted = torch.stack([artist.generator.encode(images[row][None])[0] for row in range(3)])
+    found = torch.stack([learned(torch.from_numpy(asked.embeddings[row])) for row in range(3)])
+    assert torch.cdist(found.flatten(1), wanted.flatten(1)).argmin(1).tolist() == [0, 1, 2]
+    again = artist.proposer(asked, images)(torch.from_numpy(asked.embeddings[0]))
+    assert torch.equal(again, found[0]), "a pure function of the images"
+    starts = [artist.job(asked, row, Finished({}, learned)) for row in (0, 3)]  # the same prompt twice
+    assert [job.steps for job in starts] == [2, 2]
+    assert not torch.equal(starts[0].z, starts[1].z), "each image keeps half of its own start"
+
+
+def test_runs_with_proposals_that_were_stopped_end_with_the_same_bytes(
+    clip: Clip, vqgan: VQGAN, tmp_path: Path
+) -> None:
+    artist, each = painter(clip, vqgan, propose_steps=1, steps=2, shard_size=ENOUGH, batch_size=16), ENOUGH // 2
+    asked = prompts(clip, each)
+    run(artist, tmp_path / "whole", asked=asked)
+    with pytest.raises(Interrupted):
+        run(artist, tmp_path / "parts", StopAfter(7), asked)
+    run(artist, tmp_path / "parts", asked=asked)
+    assert shards(tmp_path / "parts") == shards(tmp_path / "whole")
+    assert [row["steps"] for row in rows_of(tmp_path / "whole")] == [2] * ENOUGH + [1] * (3 * each - ENOUGH)
+
+
 def test_lower_precision_gives_about_the_same_loss_and_keeps_the_latents_in_fp32(clip: Clip, vqgan: VQGAN) -> None:
     asked, drawn = prompts(clip), stack_cutouts([draw_cutouts(2, 32, 0.1, stream(0, "p", i)) for i in range(2)])
     z = torch.stack([vqgan.draw(16, stream(0, "z", i)) for i in range(2)])
@@ -258,7 +288,7 @@ def test_lower_precision_gives_about_the_same_loss_and_keeps_the_latents_in_fp32
     torch.testing.assert_close(low, full, atol=0.02, rtol=0)
     assert not torch.equal(low, full)
     slots_of = painter(clip, vqgan, precision="bf16-mixed")
-    slots = slots_of.begin(asked, [slots_of.job(row, 0, {}) for row in range(2)])
+    slots = slots_of.begin(asked, [slots_of.job(asked, row, Finished()) for row in range(2)])
     slots_of.step(slots)
     assert {slots.z.dtype, slots.first.dtype, slots.loss.dtype} == {torch.float32}
 

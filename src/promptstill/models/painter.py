@@ -6,7 +6,7 @@ so it is the same picture whatever stands in the other slots.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 
@@ -18,6 +18,8 @@ from promptstill.engine import Stopper, Ticker, stream, stream_seed
 from promptstill.errors import UsageError
 from promptstill.models.clip import Clip
 from promptstill.models.generator import Latents
+from promptstill.models.proposer import Proposer
+from promptstill.models.slots import Job, Slots
 from promptstill.models.text_to_image import TextToImage
 from promptstill.ops.augment import Cutouts, apply_cutouts, draw_cutouts, stack_cutouts
 from promptstill.ops.guidance import adam_step, clamp_with_gradient, spherical_distance, total_variation
@@ -29,7 +31,15 @@ CHECK = 10  # steps between two looks at whether an image may stop
 MEMORY = 0.9  # of the running means of loss and score
 SHAPES = {"paper": 0, "shapes": 4}  # drawn on the sheet that an image starts from
 
-Finished = Mapping[int, Sequence[Tensor]]  # by class, finished images (3, H, W)
+OWN = 0.5  # share of its own random start in where an image begins, or images of one prompt would begin alike
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What earlier images of the run give to later ones: images (3, H, W) by class, and who proposes latents."""
+
+    images: Mapping[int, Sequence[Tensor]] = field(default_factory=dict[int, Sequence[Tensor]])
+    propose: Proposer | None = None
 
 
 @dataclass(frozen=True)
@@ -41,54 +51,6 @@ class Painted:
     loss: float
     steps: int
     seed: int
-
-
-@dataclass(frozen=True)
-class Job:
-    """An image to be painted: its place among the prompts, its latent, the steps still to do, its own stream."""
-
-    row: int
-    z: Tensor
-    steps: int
-    stream: Generator
-    warm: bool = False
-    spent: int = 0  # steps done at half the size
-
-
-@dataclass
-class Slots:
-    """Latents (B, ...) that are moved together, each with its target, Adam state and running means."""
-
-    z: Tensor
-    first: Tensor
-    second: Tensor
-    target: Tensor  # (B, D)
-    label: Tensor  # (B,)
-    step: Tensor  # (B,) on the CPU: steps done
-    limit: Tensor  # (B,) on the CPU: most steps
-    row: Tensor  # (B,) on the CPU
-    loss: Tensor  # (B,) of the last step
-    mean: Tensor  # (B,) running mean of the loss
-    before: Tensor  # (B,) that mean at the last look
-    score: Tensor  # (B,) running mean of the teacher's probability of the class
-    streams: tuple[Generator, ...]
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def take(self, keep: Tensor) -> "Slots":
-        """The slots where ``keep`` (B,) holds."""
-        index = keep.nonzero().flatten()
-        parts = {name: getattr(self, name)[index.to(getattr(self, name).device)] for name in TENSORS}
-        return Slots(**parts, streams=tuple(self.streams[i] for i in index.tolist()))
-
-    def join(self, newer: "Slots") -> "Slots":
-        """These slots, then the newer ones."""
-        parts = {name: torch.cat([getattr(self, name), getattr(newer, name)]) for name in TENSORS}
-        return Slots(**parts, streams=self.streams + newer.streams)
-
-
-TENSORS = tuple(field.name for field in fields(Slots) if field.name != "streams")
 
 
 @dataclass(frozen=True)
@@ -116,9 +78,10 @@ class Painter:
     ) -> Iterator[Painted]:
         """Paint the images of some prompts; they come as they are finished.
 
-        With ``warm_steps``, an image whose class has ``finished`` images starts from one of them.
+        With ``warm_steps``, an image whose class has ``finished`` images starts from one of them; with
+        ``propose_steps``, from what is proposed for its prompt.
         """
-        jobs = [self.job(row, int(prompts.labels[row]), finished) for row in rows]
+        jobs = [self.job(prompts, row, finished) for row in rows]
         if self.settings.coarse:
             jobs = self._grown(prompts, jobs, ticker, stopper)
         spent = {job.row: job.spent for job in jobs}
@@ -133,18 +96,35 @@ class Painter:
     def _stream_seed(self, row: int) -> int:
         return stream_seed(self.seed, "synthesize", row)
 
-    def job(self, row: int, label: int, finished: Finished) -> Job:
-        """The start of one image: from a finished one of its class, mirrored or not, or as ``settings.start`` says."""
+    def job(self, prompts: Prompts, row: int, finished: Finished) -> Job:
+        """The start of one image: from a finished one of its class, mirrored or not, or as ``settings.start`` says, or
+        half way from there to what is proposed for its prompt."""
         own, chosen = stream(self.seed, "synthesize", row), self.settings
-        if chosen.warm_steps and finished.get(label):
-            images = finished[label]
+        images = finished.images.get(int(prompts.labels[row]), ())
+        if chosen.warm_steps and images:
             image = images[int(torch.randint(len(images), (), generator=own))]
             image = image.flip(-1) if float(torch.rand((), generator=own)) < 0.5 else image
             return Job(row, self._encoded(image), chosen.warm_steps, own, warm=True)
+        if chosen.propose_steps and finished.propose:
+            proposed = finished.propose(torch.from_numpy(prompts.embeddings[row]).to(self.teacher.device))
+            z = proposed.lerp(self._random(self.size, own).to(proposed), OWN)
+            return Job(row, self.generator.project(z[None])[0], chosen.propose_steps, own, warm=True)
         side = self.size // 2 if chosen.coarse else self.size
-        if chosen.start == "codes":
-            return Job(row, self.generator.draw(side, own), chosen.steps, own)
-        return Job(row, self._encoded(sheet(side, SHAPES[chosen.start], own)), chosen.steps, own)
+        return Job(row, self._random(side, own), chosen.steps, own)
+
+    def _random(self, side: int, own: Generator) -> Tensor:
+        """A first latent as ``settings.start`` says."""
+        start = self.settings.start
+        if start == "codes":
+            return self.generator.draw(side, own)
+        return self._encoded(sheet(side, SHAPES[start], own))
+
+    def proposer(self, prompts: Prompts, images: Mapping[int, Tensor]) -> Proposer:
+        """Who has learned from finished images (3, H, W) of some prompts where to begin."""
+        rows = sorted(images)
+        latents = torch.stack([self._encoded(images[row]) for row in rows])
+        embeddings = torch.from_numpy(prompts.embeddings[rows])
+        return Proposer(embeddings.to(latents.device), latents, self.seed)
 
     def _encoded(self, image: Tensor) -> Tensor:
         return self.generator.encode(image[None].to(self.teacher.device))[0]
@@ -332,7 +312,7 @@ def painted_size(teacher: Clip, generator: Latents, settings: Synthesize) -> int
 def check_paint(teacher: Clip, generator: Latents, settings: Synthesize) -> None:
     """Raise what painting would raise: a side, or a start, that the generator has not."""
     side = painted_size(teacher, generator, settings)
-    if settings.start != "codes" or settings.coarse or settings.warm_steps:
+    if settings.start != "codes" or settings.coarse or settings.warm_steps or settings.propose_steps:
         generator.encode(torch.ones(1, 3, side, side, device=teacher.device))
 
 

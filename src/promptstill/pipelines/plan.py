@@ -16,7 +16,7 @@ from promptstill.engine import Stopper, progress
 from promptstill.models.bundle import load_bundle
 from promptstill.models.clip import Clip
 from promptstill.models.generator import load_generator
-from promptstill.models.painter import Painter, Teller, make_painter
+from promptstill.models.painter import Finished, Painter, Teller, make_painter
 from promptstill.models.student import Student
 from promptstill.models.teachers import load_teacher
 from promptstill.ops.templates import fill
@@ -130,7 +130,7 @@ def _probe_synthesis(painter: Painter | Teller, text: str) -> tuple[float, float
     def paint(steps: int) -> None:
         few = replace(painter, settings=painter.settings.model_copy(update={"steps": steps, "text_steps": steps}))
         with progress("probe", PROBE) as ticker:
-            painted.extend(few.paint(prompts, range(PROBE), {}, ticker, Stopper()))
+            painted.extend(few.paint(prompts, range(PROBE), Finished(), ticker, Stopper()))
 
     paint(2)
     short, long = _seconds(lambda: paint(2)), _seconds(lambda: paint(5))

@@ -19,7 +19,8 @@ from promptstill.data.sheet import contact_sheet
 from promptstill.engine import Stopper, Ticker, progress
 from promptstill.errors import DataError
 from promptstill.models.clip import Clip
-from promptstill.models.painter import Painted, Painter, Teller
+from promptstill.models.painter import Finished, Painted, Painter, Teller
+from promptstill.models.proposer import ENOUGH, Proposer
 from promptstill.models.vectors import as_judged
 from promptstill.ops.contrastive import distances
 from promptstill.ops.preprocess import resize, to_unit
@@ -44,14 +45,13 @@ def synthesize(
     """
     shards = _shards(len(prompts.labels), painter.settings.shard_size)
     done = sum(len(rows) for at, rows in enumerate(shards) if _shard(folder, at).is_file())
-    finished = Memory() if painter.settings.warm_steps else None
+    finished = Memory(painter, prompts)
     with progress("synthesize (image steps)", len(prompts.labels) * painter.steps, done * painter.steps) as ticker:
         for at, rows in enumerate(shards):
             path = _shard(folder, at)
             if not path.is_file():
                 _write_shard(path, *_paint(painter, prompts, vectors, rows, finished, ticker, stopper))
-            if finished is not None:
-                finished.read(path)
+            finished.read(path)
             log.info("shard %d of %d is there", at + 1, len(shards))
             stopper.check()
     figures = tally(folder, painter.teacher, vectors.names)
@@ -62,16 +62,27 @@ def synthesize(
 
 @dataclass
 class Memory:
-    """Finished images (3, H, W) of each class, the last ones only."""
+    """What later images need of the finished ones (3, H, W): the last of each class, and who learned from the first."""
 
+    painter: Painter | Teller
+    prompts: Prompts
     images: dict[int, list[Tensor]] = field(default_factory=dict[int, list[Tensor]])
+    first: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    proposer: Proposer | None = None
 
     def read(self, path: Path) -> None:
         """Take in a shard."""
-        for row in _rows(path, ["class", "image"]):
-            kept = self.images.setdefault(row["class"], [])
-            kept.append(_tensor(row["image"]["bytes"]))
+        settings = self.painter.settings
+        if isinstance(self.painter, Teller) or not (settings.warm_steps or settings.propose_steps):
+            return
+        for row in _rows(path, ["class", "number", "image"]):
+            kept, image = self.images.setdefault(row["class"], []), _tensor(row["image"]["bytes"])
+            kept.append(image)
             del kept[:-REMEMBERED]
+            if not self.proposer:
+                self.first[row["number"]] = image
+        if settings.propose_steps and not self.proposer and len(self.first) >= ENOUGH:
+            self.proposer = self.painter.proposer(self.prompts, self.first)
 
 
 def _paint(
@@ -79,13 +90,13 @@ def _paint(
     prompts: Prompts,
     vectors: ClassVectors,
     rows: Sequence[int],
-    finished: Memory | None,
+    finished: Memory,
     ticker: Ticker,
     stopper: Stopper,
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """The rows of one shard, and how many images were dropped, by reason."""
-    warm = finished.images if finished else {}
-    painted = sorted(painter.paint(prompts, rows, warm, ticker, stopper), key=lambda each: each.row)
+    before = Finished(finished.images, finished.proposer)
+    painted = sorted(painter.paint(prompts, rows, before, ticker, stopper), key=lambda each: each.row)
     whole = [each for each in painted if each.image is not None]
     kept = [_described(each, prompts, painter.teacher, vectors) for each in whole]
     known = [row for row in kept if _recognised(row)] if painter.settings.gate else kept
