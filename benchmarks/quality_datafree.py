@@ -1,11 +1,14 @@
 """Data-free distillation on pictograms: four ways to write prompts at an equal budget, five students each.
 
 python benchmarks/quality_datafree.py [--quick] [--ablations] [--seeds 5] [--each 20] [--work runs/quality-datafree]
+    [--student timm:tf_efficientnet_lite0 --student-weights FILE --name quality_datafree_imagenet]
 
 One set of images a strategy; its students differ in their seed only. Finished runs in --work are not made again.
+``FILE`` is as in benchmarks/photographs.py: ImageNet weights under timm's names, or in timm's order.
 """
 
 import argparse
+import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +19,7 @@ import pyarrow.parquet as pq
 
 import promptstill
 from main_job import DEMO
+from photographs import in_order
 from promptstill.config import resolve
 from promptstill.data.styles import STYLES
 from promptstill.settings import PRESETS, FromNames
@@ -40,29 +44,49 @@ QUICK = ("synthesize.steps=10", "synthesize.cutouts=1", "distill.epochs=2", "dis
 class Bench:
     """Runs below one folder, with the settings of the preset."""
 
-    def __init__(self, work: Path, classes: Sequence[str], each: int, seeds: int, sets: Sequence[str]) -> None:
+    def __init__(
+        self,
+        work: Path,
+        classes: Sequence[str],
+        each: int,
+        seeds: int,
+        sets: Sequence[str],
+        cast: dict[str, Any],
+        painted: Path | None,
+    ) -> None:
         self.work, self.classes, self.each, self.seeds, self.sets = work, tuple(classes), each, seeds, list(sets)
+        self.cast, self.painted = cast, painted  # the student and its weights; another bench's folder with the images
 
     def images(self, name: str, sets: Sequence[str]) -> Any:
         """The report of one from-names run: its images, and the student of seed 0."""
         chosen = [*self.sets, f"diversify.images_per_class={self.each}", *sets]
-        return promptstill.from_names(self.classes, self.work / name, set=chosen, benchmark="pictograms")
+        return promptstill.from_names(self.classes, self.work / name, set=chosen, benchmark="pictograms", **self.cast)
 
     def students(self, name: str, source: str | Path, seeds: Sequence[int]) -> list[Any]:
         """Reports of students that learn on the same pictures with other seeds, by the same settings."""
         base = PRESETS["from-names"]["fast"]
         own = resolve(FromNames, {"classes": self.classes, "out": self.work}, base=base, overrides=self.sets)
-        given = {"benchmark": "pictograms", "distill": own.distill.model_dump(), "vectors": own.vectors.model_dump()}
+        given = self.cast | {
+            "benchmark": "pictograms",
+            "distill": own.distill.model_dump(),
+            "vectors": own.vectors.model_dump(),
+        }
         folder = self.work / f"{name}-students"
         return [promptstill.from_images(source, self.classes, folder / f"seed-{s}", seed=s, **given) for s in seeds]
 
     def row(self, name: str, sets: Sequence[str]) -> dict[str, Any]:
         """Accuracy by domain over students, and what is known of prompts and images."""
-        first = self.images(name, sets)
-        others = self.students(name, self.work / name / "3-images" / "shard-*.parquet", range(1, self.seeds))
-        prompts, images = (first.content["stages"][stage] for stage in ("2-prompts", "3-images"))
+        if self.painted:
+            source, first = self.painted / name, []
+            stages = json.loads((source / "5-report" / "report.json").read_text(encoding="utf-8"))["stages"]
+        else:
+            source, first = self.work / name, [self.images(name, sets)]
+            stages = first[0].content["stages"]
+        shards = source / "3-images" / "shard-*.parquet"
+        others = self.students(name, shards, range(len(first), self.seeds))
+        prompts, images = stages["2-prompts"], stages["3-images"]
         kept = {key: prompts[key] for key in ("retention", "within", "between", "seconds")}
-        return accuracy([first, *others]) | {"prompts": kept, "images": images}
+        return accuracy([*first, *others]) | {"prompts": kept, "images": images}
 
     def fewer(self, name: str, each: int) -> dict[str, Any]:
         """The same for the first images of each class only."""
@@ -113,19 +137,27 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few steps, two seeds, to see that it runs")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--name", default="quality_datafree", help="of the file in benchmarks/results")
+    parser.add_argument("--student", default="nano-student")
+    parser.add_argument("--student-weights", type=Path, default=None)
+    parser.add_argument("--images", type=Path, default=None, help="the --work of another run, whose images are taken")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
+    cast: dict[str, Any] = {"student": given.student}
+    if given.student_weights:
+        arch, renamed = given.student.removeprefix("timm:"), given.work / "student.safetensors"
+        cast["student_weights"] = in_order(arch, given.student_weights, renamed)
     sets = [*(QUICK if given.quick else ()), *given.set]
     each, seeds = (2, 2) if given.quick else (given.each, given.seeds)
-    bench = Bench(given.work, given.classes.split(","), each, seeds, sets)
-    figures: dict[str, Any] = {"each": each, "seeds": seeds, "quick": given.quick}
+    bench = Bench(given.work, given.classes.split(","), each, seeds, sets, cast, given.images)
+    figures: dict[str, Any] = {"each": each, "seeds": seeds, "quick": given.quick, "student": given.student}
     figures["strategies"] = {name: bench.row(name, [f"diversify.strategy={name}"]) for name in STRATEGIES}
     if given.ablations:
         slug = {name: "".join(c if c.isalnum() else "-" for c in name) for name in ABLATIONS}
         figures["ablations"] = {n: bench.row(slug[n], style_files(given.work, s)) for n, s in ABLATIONS.items()}
         counts = [count for count in (each // 4, each // 2) if count]
         figures["images_a_class"] = {str(count): bench.fewer("contrastive", count) for count in counts}
-    record("quality_datafree", figures, given.json)
+    record(given.name, figures, given.json)
     print(quality_datafree(figures))
 
 

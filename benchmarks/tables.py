@@ -154,7 +154,10 @@ def quality_datafree(figures: dict[str, Any]) -> str:
     counts = {f"contrastive, {count} a class": row for count, row in figures.get("images_a_class", {}).items()}
     others = figures.get("ablations", {}) | counts
     more = [[name, f"{row['mean']:.1f} ± {row['deviation']:.1f}"] for name, row in others.items()]
-    told = f"\n{figures['each']} images a class, {figures['seeds']} students each, mean ± standard deviation.\n"
+    told = (
+        f"\nStudent `{figures['student']}`; {figures['each']} images a class, {figures['seeds']} students each, mean ± "
+    )
+    told += "standard deviation.\n"
     return rows(head, body) + told + ("\n" + rows(["ablation", "Avg."], more) if more else "")
 
 
@@ -220,6 +223,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "photographs": photographs,
     "promptkd": promptkd,
     "quality_datafree": quality_datafree,
+    "quality_datafree_imagenet": quality_datafree,
     "synthesis": synthesis,
     "few_shot": few_shot,
     "export": export,
