@@ -30,10 +30,11 @@ def random_views(count: int, generator: Generator) -> Tensor:
     return torch.stack([first, torch.stack([sin * mirror, cos, shift[:, 1]], 1)], 1)
 
 
-def warp(pictures: Tensor, size: int, generator: Generator) -> Tensor:
-    """Random bent views of ``size`` pixels; outside is the colour of the corner, paper in nearly all pictures."""
+def warp(pictures: Tensor, size: int, generator: Generator, *, bent: bool) -> Tensor:
+    """Random views, ``bent`` or not, of ``size`` pixels; outside is the corner's colour, nearly always paper."""
     grid = F.affine_grid(random_views(len(pictures), generator), [len(pictures), 3, size, size], align_corners=False)
-    grid = grid + bends(len(pictures), size, generator)
+    if bent:
+        grid = grid + bends(len(pictures), size, generator)
     corner = pictures[:, :, :1, :1]
     return F.grid_sample(pictures - corner, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + corner
 
@@ -77,12 +78,14 @@ def soften(pictures: Tensor, generator: Generator) -> Tensor:
                          mode="bilinear")  # fmt: skip
 
 
-def augment(pictures: Tensor, size: int, generator: Generator) -> Tensor:
+def augment(pictures: Tensor, size: int, generator: Generator, *, hard: bool) -> Tensor:
     """Normalised training pictures ``(n, 3, size, size)`` from uint8 ones ``(n, 3, 64, 64)`` in random order.
 
+    ``hard`` also bends them, changes the width of lines and covers parts: against learning drawings by heart.
     The first quarter is softened, the next three eighths get blotches and grain, the rest a change of contrast.
     """
-    x = cover(warp(reink(pictures / 255, generator), size, generator), generator)
+    x = warp(reink(pictures / 255, generator) if hard else pictures / 255, size, generator, bent=hard)
+    x = cover(x, generator) if hard else x
     quarter, noisy = len(x) // 4, slice(len(x) // 4, 5 * len(x) // 8)
     x[:quarter] = soften(x[:quarter], generator)
     count = len(x[noisy])

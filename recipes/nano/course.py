@@ -20,7 +20,7 @@ VALIDATION_SEED, BATCH = 10**9, 128
 class Course:
     """A learner, what it learns from, and where it has got to. ``learn`` is one step; subclasses say which."""
 
-    name, size = "", 0
+    name, size, hard = "", 0, False
 
     def __init__(self, work: Path, minutes: float, learner: Learner, taste: tuple[float, float], first: int) -> None:
         self.work, self.minutes, self.learner, self.step, self.spent = work, minutes, learner, first, 0.0
@@ -60,7 +60,7 @@ class Course:
         index = self.lesson.draw(self.step, BATCH)
         raw, styles = redrawn_batch(self.icons, index, self.step)
         style = torch.tensor([self.bank.styles.index(s) if s else -1 for s in styles])
-        x = augment(torch.from_numpy(raw), size, torch.Generator().manual_seed(self.step))
+        x = augment(torch.from_numpy(raw), size, torch.Generator().manual_seed(self.step), hard=self.hard)
         return x, torch.from_numpy(self.lesson.name[index]), style
 
     def run(self) -> None:

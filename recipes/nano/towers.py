@@ -34,7 +34,7 @@ AGAIN = 16  # batches that the student sees a second time, drawn from the last s
 class Teacher(Course):
     """Pictures of 96 pixels against the bank."""
 
-    name, size = "teacher", BIG
+    name, size, hard = "teacher", BIG, True
 
     def __init__(self, work: Path, minutes: float) -> None:
         torch.manual_seed(0)
@@ -57,6 +57,7 @@ class Student(Course):
     """Pictures of 64 pixels: the teacher's direction, maps and probabilities for them at 96 pixels, and the labels.
 
     The teacher is the dearer half of a step, so each batch comes a second time, with new noise and the same answers.
+    The pictures are not bent: this tower is too small to learn drawings by heart.
     """
 
     name, size = "student", SMALL
