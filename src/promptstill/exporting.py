@@ -26,8 +26,10 @@ class Export(Settings):
         default=None, description="images that set the ranges of INT8; the run's own by default"
     )
     calibration_images: int = Field(default=256, ge=1, description="how many of them, evenly spread")
-    activations: Literal[8, 16] = Field(
-        default=8, description="bits of INT8's activations; 16 answers more like fp32, is as small, and slower"
+    activations: Literal[8, 16] | None = Field(
+        default=None,
+        description="bits of INT8's activations; 16: more like fp32, as small, slower; by default 8, and 16 where the "
+        "gate refuses 8",
     )
     compared_images: int = Field(
         default=1000,

@@ -12,13 +12,14 @@ from onnx import numpy_helper
 from exports import CLASSES, copied, rehashed, untrained
 from promptstill.artifacts import read_json
 from promptstill.cli import main
+from promptstill.data.labelled import open_unlabeled
 from promptstill.errors import DataError, UsageError
 from promptstill.exporting import Export
 from promptstill.models.bundle import Bundle
 from promptstill.models.clip import Clip, load_clip
 from promptstill.models.exported import Exported
 from promptstill.pipelines.export import export as export_student
-from promptstill.stages.export import GATES, Group, Patterns, export, verify, whole_folder, write
+from promptstill.stages.export import GATES, Group, Patterns, export, spread, verify, whole_folder, write
 from promptstill.stages.page import Page
 
 pytestmark = pytest.mark.timeout(400)
@@ -71,6 +72,20 @@ def test_int8_is_at_least_three_times_smaller_and_answers_alike(nano: Clip, tmp_
     with torch.no_grad():
         wanted = bundle.module()(torch.from_numpy(pixels)).numpy()
     assert np.abs(Exported.open(folder).run(pixels) - wanted).mean() < 0.1 * np.abs(wanted).max()
+
+
+def test_where_8_bits_are_refused_activations_get_16(nano: Clip, tmp_path: Path) -> None:
+    bundle = untrained(nano, "nano-student", tmp_path / "student")
+    pictures = open_unlabeled("pictograms", 200)
+    groups = [Group("pictograms", spread(pictures, 200))]
+    chosen = {"format": "onnx-int8", "calibration_images": 64}
+    with pytest.raises(DataError, match=r"top1 agreement 9\d"):
+        export(bundle, Export.model_validate(chosen | {"out": tmp_path / "8", "activations": 8}), groups, pictures)
+    assert not (tmp_path / "8").exists()
+    figures = export(bundle, Export.model_validate(chosen | {"out": tmp_path / "16"}), groups, pictures)
+    assert figures["activations"] == 16
+    assert figures["top1_agreement"] >= 98
+    assert figures["smaller_than_fp32"] >= 3
 
 
 @pytest.mark.parametrize("kind", ["probabilities", "normalize"])

@@ -90,6 +90,7 @@ def summary(figures: dict[str, Any], out: Path) -> str:
     made = f"Made {out}: {figures['format']}, {figures['bytes'] / 1e6:.2f} MB."
     if "smaller_than_fp32" in figures:
         made += f" It is {figures['smaller_than_fp32']:.1f}x smaller than fp32."
+        made += f" Its activations have {figures['activations']} bits."
     agreed = f"On {figures['images']} images its best class is the student's in {figures['top1_agreement']:.2f} %"
     agreed += f"; the largest difference of a logit is {figures['max_logit_difference']:.1e}."
     if "accuracy_drop" in figures:

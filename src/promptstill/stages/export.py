@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from promptstill.artifacts import disk_full_is_an_error, write_json
+from promptstill.artifacts import disk_full_is_an_error, log, write_json
 from promptstill.data.benchmarks import Benchmark
 from promptstill.data.images import Images, subset
 from promptstill.engine import stream_seed, tracked
@@ -32,7 +32,7 @@ GATES = {
     "web": {"top1_agreement": 99.9, "max_logit_difference": 1e-4},
     "onnx-int8": {"top1_agreement": 98.0, "accuracy_drop": 0.5},
 }
-REMEDIES = {"onnx-int8": "use --set activations=16, other images to --calibrate, or --format onnx"}
+REMEDIES = {"onnx-int8": "give other images to --calibrate, or use --format onnx"}
 FLOOR = -80.0  # log-probabilities below it are zero in fp32
 LATENCY_BATCHES = (1, 32)
 
@@ -91,9 +91,23 @@ def export(
 ) -> dict[str, Any]:
     """Write ``settings.out`` whole or not at all; returns what stands in its ``parity.json``.
 
+    INT8 gets 16-bit activations if the gate refuses 8-bit ones and the settings leave the choice.
+
     Raises:
         DataError: the export disagrees with the bundle, and the message says by how much.
     """
+    if settings.format == "onnx-int8" and settings.activations is None:
+        try:
+            return _export(bundle, settings.model_copy(update={"activations": 8}), groups, calibration, extra)
+        except DataError as error:
+            log.warning("%s. Trying again with 16-bit activations", error)
+            settings = settings.model_copy(update={"activations": 16})
+    return _export(bundle, settings, groups, calibration, extra)
+
+
+def _export(
+    bundle: Bundle, settings: Export, groups: Sequence[Group], calibration: Images | None, extra: Extra | None
+) -> dict[str, Any]:
     with whole_folder(settings.out) as part:
         write(bundle, settings, part, calibration, extra)
         figures = verify(part, bundle, settings, groups)
@@ -117,9 +131,9 @@ def write(
     if settings.format == "onnx-int8":
         assert calibration is not None
         plain = path.replace(folder / "plain.onnx")
-        more = {"fp32_bytes": plain.stat().st_size, "activations": settings.activations}
+        more = {"fp32_bytes": plain.stat().st_size, "activations": settings.activations or 8}
         images = _calibration(bundle, settings, calibration)
-        exported.quantise(plain, images, path, settings.activations)
+        exported.quantise(plain, images, path, settings.activations or 8)
         plain.unlink()
     return exported.describe(bundle, folder, path.name, folded, bytes=path.stat().st_size, **more)
 
