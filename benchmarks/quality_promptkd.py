@@ -2,9 +2,9 @@
 
 python benchmarks/quality_promptkd.py [--work FOLDER] [--quick] [--seeds 1,2,3]
 
-Every run is a folder below ``--work``, so the same command continues one that was stopped. Nothing is selected: the
-ablations are measured after the fact, with the teacher of the first seed. Those of views, temperature and epochs train
-the projector alone on stored features, which takes seconds.
+Every run is a folder below ``--work``, so the same command continues one that was stopped. Students learn by the preset
+``best``. Nothing is selected: the ablations are measured after the fact, with the teacher of the first seed. Those of
+views, temperature and epochs change the defaults and train the projector alone on stored features, which takes seconds.
 """
 
 import argparse
@@ -15,10 +15,11 @@ from typing import Any
 
 from promptstill.measuring import BaseToNovel
 from promptstill.pipelines.protocols import run
-from promptstill.settings import Distill, Tune
+from promptstill.settings import PRESETS, Distill, Tune
 from record import record
 
 STUDENT = "prompted:nano-student"
+BEST = PRESETS["from-images"]["best"]["distill"]
 TITLE = "pictograms"
 SWEEPS: dict[str, tuple[Any, ...]] = {
     "train": ("projector", "prompts", "all"),
@@ -61,7 +62,7 @@ def ablations(work: Path, teacher: str, usual: dict[str, float], quick: bool) ->
             if value == "prompts":
                 found.setdefault(key, []).append({"value": value, **usual})
                 continue
-            change = {"train": value} if key == "train" else {"train": "projector", key: value}
+            change = BEST | {"train": value} if key == "train" else {"train": "projector", key: value}
             if quick:
                 change = {"epochs": 2, "views": 2} | change
             rows = measured(work, f"{key}-{value}", teacher=teacher, seeds=(1,), distill=Distill(**change))
@@ -79,7 +80,7 @@ def main() -> None:
     given = parser.parse_args()
     work = given.work or Path(tempfile.mkdtemp())
     seeds = (1,) if given.quick else tuple(int(seed) for seed in given.seeds.split(","))
-    small: dict[str, Any] = {}
+    small: dict[str, Any] = {"distill": Distill(**BEST)}
     if given.quick:
         small = {"tune": Tune(epochs=2, views=1), "distill": Distill(epochs=2, views=2)}
     rows = measured(work, "main", teacher="nano", seeds=seeds, **small)
