@@ -41,7 +41,6 @@ PRICED: dict[str, dict[str, Any]] = {
     "fast": {},
     "cutouts=1": {"cutouts": 1},
     "cutouts=8": {"cutouts": 8},
-    "steps=100": {"steps": 100},
     "sure=0.9": {"sure": 0.9},
     "settled=0.01": {"settled": 0.01},
     "coarse=0.4": {"coarse": 0.4},
@@ -49,7 +48,6 @@ PRICED: dict[str, dict[str, Any]] = {
     "propose_steps=20": {"propose_steps": 20},
     "precision=bf16-mixed": {"precision": "bf16-mixed"},
     "start=codes": {"start": "codes", "smooth": 0.0},
-    "keep_class=0.1": {"keep_class": 0.1},
 }
 PRICED_EACH, PRICED_SHARD = 6, 20  # images a class; prompts a shard: later shards use the earlier ones
 
