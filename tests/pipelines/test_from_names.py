@@ -12,6 +12,7 @@ from promptstill.artifacts import sha256
 from promptstill.cli import main
 from promptstill.config import resolve
 from promptstill.errors import UsageError
+from promptstill.pipelines.export import own_images
 from promptstill.settings import FromNames, preset
 from runs import LISTING, PAINT, SMALL, Models, from_names, products, read
 
@@ -54,6 +55,13 @@ def test_the_report_says_what_was_asked_and_what_came_out(run: Path, models: Mod
         assert 0 <= report["evaluation"]["mean"][who] <= 100
     assert report["settings"]["distill"]["epochs"] == 2
     assert report["versions"]["promptstill"] == promptstill.__version__
+
+
+def test_an_export_finds_the_surrogate_images_beside_their_sheet(run: Path) -> None:
+    assert (run / "3-images" / "sheet.png").is_file()
+    images = own_images(run)
+    assert images is not None
+    assert len(images) == 6
 
 
 def test_the_metrics_have_a_line_an_epoch_and_the_log_tells_the_stages(run: Path) -> None:

@@ -62,7 +62,8 @@ def own_images(folder: Path | None) -> Images | None:
     if not place or not place.is_dir():
         return None
     try:
-        return load_index(place)[0] if (place / "index.jsonl").is_file() else open_images(place)
+        indexed = (place / "index.jsonl").is_file()
+        return load_index(place)[0] if indexed else open_images(place / "shard-*.parquet")  # not the contact sheet
     except DataError:
         return None  # moved since
 
