@@ -143,7 +143,7 @@ def _finish(
     draw_curves(settings.out / "curves.png", found, f"{test.name}, {len(settings.seeds)} seeds")
     drawn = {who: made for who, made in maps.items() if "points" in made}
     if drawn:
-        draw_maps(settings.out / "features.png", drawn, np.array(test.labels))
+        draw_maps(settings.out / "features.png", drawn, np.array(test.labels), test.classes)
     features = {who: {name: made[name] for name in ("silhouette", "knn")} for who, made in maps.items()}
     content = {"protocol": "few-shot", "settings": settings.model_dump(mode="json"), "features": features}
     content |= {"shots": {str(count): rows for count, rows in found.items()}, "versions": versions()}

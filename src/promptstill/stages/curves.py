@@ -1,7 +1,7 @@
 """Pictures of a few-shot evaluation: accuracy against shots, and where two students put the test images."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,27 @@ def draw_curves(path: Any, shots: Mapping[int, Mapping[str, Mapping[str, float]]
     _save(figure, path)
 
 
-def draw_maps(path: Any, maps: Mapping[str, Mapping[str, Any]], labels: np.ndarray) -> None:
-    """t-SNE of the test images by class, one panel a student; ``maps`` has rows, points and figures of each; a PNG."""
+def draw_maps(path: Any, maps: Mapping[str, Mapping[str, Any]], labels: np.ndarray, names: Sequence[str]) -> None:
+    """t-SNE of the test images by class, one panel a student, each class named at its middle; a PNG.
+
+    ``maps`` has rows, points and figures of each student.
+    """
     figure, axes = _figure(len(maps))
     for place, (who, made) in zip(axes, maps.items(), strict=True):
         points = np.array(made["points"])
         place.scatter(*points.T, c=labels[made["rows"]] % 20, cmap="tab20", s=8, linewidths=0)
+        for number in np.unique(labels[made["rows"]]):
+            middle = np.median(points[labels[made["rows"]] == number], axis=0)
+            place.text(*middle, names[number], fontsize=8, ha="center", va="center", path_effects=[_halo()])
         place.set(title=f"{who}: silhouette {made['silhouette']:.2f}, k-NN {made['knn']:.0f} %", xticks=[], yticks=[])
     _save(figure, path)
+
+
+def _halo() -> Any:
+    """A white rim that keeps letters readable on dots."""
+    from matplotlib.patheffects import withStroke
+
+    return withStroke(linewidth=2.5, foreground="white")
 
 
 def _figure(panels: int) -> tuple[Any, Any]:
