@@ -58,7 +58,7 @@ def test_confidence_weighs_the_members_logits_by_their_largest_probability(
     features = as_judged(ensemble.embed_images(images()), made)
     found = cosine_logits(features, torch.from_numpy(made.vectors), made.scale)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(found, sum(each) / len(each))
+    assert not torch.allclose(found, torch.stack(each).mean(0))
 
 
 def test_members_that_are_equally_sure_count_equally(clip: Clip) -> None:

@@ -40,8 +40,11 @@ def make_vectors(
         UsageError: ``confidence`` is asked of a single teacher.
         DataError: a name in its text is longer than the teacher's context.
     """
-    if confidence and not isinstance(teacher, Ensemble):
-        raise UsageError(f"vectors.weights=confidence needs several teachers, {teacher.uri} is one; give A+B")
+    members: tuple[int, ...] = ()
+    if confidence:
+        if not isinstance(teacher, Ensemble):
+            raise UsageError(f"vectors.weights=confidence needs several teachers, {teacher.uri} is one; give A+B")
+        members = tuple(member.dim for member in teacher.members)
     return ClassVectors(
         names=tuple(names),
         vectors=embed_classes(teacher, names, templates).cpu().numpy(),
@@ -49,7 +52,7 @@ def make_vectors(
         templates=(teacher.template,) if teacher.template else tuple(templates),
         teacher=teacher.uri,
         teacher_hash=teacher.hash,
-        members=tuple(member.dim for member in teacher.members) if confidence else (),
+        members=members,
     )
 
 
