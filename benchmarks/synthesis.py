@@ -40,7 +40,6 @@ PAPER = PRESETS["from-names"]["paper"]["synthesize"]
 PRICED: dict[str, dict[str, Any]] = {
     "fast": {},
     "cutouts=1": {"cutouts": 1},
-    "cutouts=8": {"cutouts": 8},
     "sure=0.9": {"sure": 0.9},
     "settled=0.01": {"settled": 0.01},
     "coarse=0.4": {"coarse": 0.4},
@@ -49,7 +48,7 @@ PRICED: dict[str, dict[str, Any]] = {
     "precision=bf16-mixed": {"precision": "bf16-mixed"},
     "start=codes": {"start": "codes", "smooth": 0.0},
 }
-PRICED_EACH, PRICED_SHARD = 6, 20  # images a class; prompts a shard: later shards use the earlier ones
+PRICED_EACH, PRICED_SHARD = 5, 16  # images a class; prompts a shard: later shards use the earlier ones
 
 
 def ratio(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> float:
