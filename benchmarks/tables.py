@@ -148,7 +148,7 @@ def quality_datafree(figures: dict[str, Any]) -> str:
     body = [["CLIP (teacher)", *(f"{value:.1f}" for value in teacher), "", "", ""]]
     for name, row in found.items():
         cells = [f"{value:.1f}" for value in row["domains"].values()] + [f"{row['mean']:.1f} ± {row['deviation']:.1f}"]
-        told = [f"{row['prompts']['retention']:.2f}", f"{row['prompts']['within']:.3f}"]
+        told = [f"{row['prompts']['retention']:.2f}", f"{abs(row['prompts']['within']):.3f}"]
         body.append([name, *cells, *told, f"{row['images']['within_classes']:.3f}"])
     head = ["prompts", *found["baseline"]["domains"], "Avg.", "retention", "spread of prompts", "of images"]
     counts = {f"contrastive, {count} a class": row for count, row in figures.get("images_a_class", {}).items()}
