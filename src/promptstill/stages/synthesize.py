@@ -79,10 +79,11 @@ class Memory:
             kept, image = self.images.setdefault(row["class"], []), _tensor(row["image"]["bytes"])
             kept.append(image)
             del kept[:-REMEMBERED]
-            if not self.proposer:
+            if settings.propose_steps and not self.proposer:
                 self.first[row["number"]] = image
         if settings.propose_steps and not self.proposer and len(self.first) >= ENOUGH:
             self.proposer = self.painter.proposer(self.prompts, self.first)
+            self.first.clear()
 
 
 def _paint(
