@@ -100,9 +100,11 @@ def _measured(module: str) -> Callable[[Any, bool], None]:
     """A protocol of ``promptstill.pipelines``: its plan, or its table once it has run."""
 
     def run(settings: Any, dry: bool) -> None:
+        from promptstill.pipelines import plan
+
         part = importlib.import_module(f"promptstill.pipelines.{module}")
         if dry:
-            importlib.import_module("promptstill.pipelines.plan").show(part.plan(settings))
+            plan.show(part.plan(settings))
             return
         part.run(settings)
         print((settings.out / "table.md").read_text(encoding="utf-8"))
