@@ -65,7 +65,7 @@ class TextTower:
     def encode(self, ids: Tensor, words: Tensor | None = None) -> Tensor:
         """Token ids (N, L) -> raw text features (N, D); differentiable in ``words``.
 
-        With pseudo-words ``words`` (N, D_t), each sequence's last token before the end is a placeholder, and its
+        With pseudo-words ``words`` (N, D_t), each sequence's last token before the end keeps a place free, and its
         embedding is overwritten before positions are added (DFKD-VLFM eq. 11). Sequences may differ in length.
         """
         ends, each = self.ends(ids), torch.arange(len(ids), device=ids.device)
