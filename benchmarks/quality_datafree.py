@@ -37,6 +37,9 @@ ABLATIONS: dict[str, tuple[str, ...]] = {  # a strategy's name alone: as in the 
     "contrastive, shuffle, instance": ("contrastive",),
     "contrastive, substitute": ("diversify.strategy=contrastive", "diversify.contrast.positive=substitute"),
     "contrastive, intra-class": ("diversify.strategy=contrastive", "diversify.contrast.within_class=true"),
+    "contrastive, anchor 5": ("diversify.strategy=contrastive", "diversify.contrast.anchor=5"),
+    "contrastive, 150 steps": ("diversify.strategy=contrastive", "synthesize.steps=150"),
+    "contrastive, class kept": ("diversify.strategy=contrastive", "synthesize.keep_class=0.2"),
 }
 QUICK = ("synthesize.steps=10", "synthesize.cutouts=1", "distill.epochs=2", "distill.views=2")
 

@@ -3,8 +3,8 @@ gain of cutting texts after their end.
 
 python benchmarks/synthesis.py [--json FILE] [--each 2] [--published-steps 500] [--seeds 3] [--prices] [--work FOLDER]
 
-``--prices`` also changes ``fast`` in one setting at a time: what each costs in seconds, recognition and accuracy. Times
-are of the processor on one thread, so that other work on the machine does not count.
+``--prices`` instead changes ``fast`` in one setting at a time: what each costs in seconds, recognition and accuracy, in
+a file of its own. Times are of the processor on one thread, so that other work on the machine does not count.
 The published settings take 500 steps of 32 cutouts an image. With a smaller --published-steps the images are
 painted with fewer, and the time of 500 is computed from the measured time a step: the JSON says so in ``published``.
 """
@@ -149,7 +149,7 @@ def prices(teacher: Clip, seeds: int, work: Path) -> dict[str, dict[str, Any]]:
 
 
 def main() -> None:
-    """Paint by both settings, distil on both, time the step and the text, and record."""
+    """Paint by both settings, distil on both, time the step and the text, and record; or price the savings."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--each", type=int, default=2, help="images a class, by either settings")
@@ -161,6 +161,9 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     work, teacher = given.work or Path(tempfile.mkdtemp()), load_clip("nano")
+    if given.prices:
+        record("synthesis_prices", {"prices": prices(teacher, given.seeds, work)}, given.json)
+        return
     paper = Synthesize(**(PAPER | {"steps": given.published_steps, "shard_size": 8, "sheet": given.each}))
     sets = {"published": paper, "fast": FromNames(classes=DEMO, out=work).synthesize}
     found = {name: painted(teacher, chosen, given.each, work / name) for name, chosen in sets.items()}
@@ -184,7 +187,6 @@ def main() -> None:
         "seconds_an_image": {name: round(value, 3) for name, value in spent.items()},
         "teacher_agreement": {name: found[name]["recognised_by_teacher"] for name in sets},
         "student_accuracy": students,
-        "prices": prices(teacher, given.seeds, work / "prices") if given.prices else {},
     }
     record("synthesis", figures, given.json)
 
