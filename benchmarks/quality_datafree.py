@@ -37,6 +37,7 @@ ABLATIONS: dict[str, tuple[str, ...]] = {  # a strategy's name alone: as in the 
     "contrastive, shuffle, instance": ("contrastive",),
     "contrastive, substitute": ("diversify.strategy=contrastive", "diversify.contrast.positive=substitute"),
     "contrastive, intra-class": ("diversify.strategy=contrastive", "diversify.contrast.within_class=true"),
+    "contrastive, no gate": ("diversify.strategy=contrastive", "synthesize.gate=false"),
     "contrastive, anchor 5": ("diversify.strategy=contrastive", "diversify.contrast.anchor=5"),
     "contrastive, 150 steps": ("diversify.strategy=contrastive", "synthesize.steps=150"),
     "contrastive, class kept": ("diversify.strategy=contrastive", "synthesize.keep_class=0.2"),
