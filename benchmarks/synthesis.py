@@ -41,12 +41,12 @@ PRICED: dict[str, dict[str, Any]] = {
     "fast": {},
     "cutouts=1": {"cutouts": 1},
     "sure=0.9": {"sure": 0.9},
-    "settled=0.01": {"settled": 0.01},
     "coarse=0.4": {"coarse": 0.4},
     "warm_steps=20": {"warm_steps": 20},
     "propose_steps=20": {"propose_steps": 20},
     "precision=bf16-mixed": {"precision": "bf16-mixed"},
-    "start=codes": {"start": "codes", "smooth": 0.0},
+    "start=codes, smooth=0": {"start": "codes", "smooth": 0.0},
+    "settled=0.03": {"settled": 0.03},
 }
 PRICED_EACH, PRICED_SHARD = 5, 16  # images a class; prompts a shard: later shards use the earlier ones
 

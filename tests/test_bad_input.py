@@ -30,7 +30,7 @@ NAMES: dict[str, Case] = {
     "no class file": Case(3, ("no/such.txt does not exist",), {"classes": "no/such.txt"}),
     "an empty class file": Case(3, ("class name 1 is empty",), {"classes": "{empty}.txt"}),
     "a class file of bytes": Case(2, ("classes",), {"classes": "{bytes}.txt"}),
-    "a class name that is too long": Case(3, ("reads 24; shorten it",), {"classes": "dog," + "cat " * 30}),
+    "a class name that is too long": Case(3, ("over 24 tokens", "shorten it"), {"classes": "dog," + "cat " * 30}),
     "unknown teacher": Case(2, ("unknown model 'nanno'", "did you mean nano"), {"teacher": "nanno"}),
     "unknown openclip model": Case(2, ("did you mean ViT-B-32",), {"teacher": "openclip:ViT-B-23/openai"}),
     "unknown openclip tag": Case(2, ("choose one of openai",), {"teacher": "openclip:ViT-B-32/opnai"}),

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from promptstill.config import Settings
-from promptstill.settings import PRESETS, Distill, Diversify, Evaluate, FromNames, Precision, Synthesize, Tune, Vectors
+from promptstill.settings import (
+    PRESETS,
+    Distill,
+    Diversify,
+    Evaluate,
+    FromNames,
+    Precision,
+    Strategy,
+    Synthesize,
+    Tune,
+    Vectors,
+)
 
 
 def read_list(value: object) -> object:
@@ -63,7 +74,7 @@ class DataFree(Settings):
     student: str = Field(default="nano-student", description="as in from-names")
     student_weights: Path | None = Field(default=None, description="a local checkpoint file for the student's backbone")
     generator: str = Field(default="nano-vqgan", description="as in from-names")
-    strategies: Sources = Field(
+    strategies: Annotated[tuple[Strategy, ...], BeforeValidator(read_list), Field(min_length=1)] = Field(
         default=("baseline", "mix", "random", "contrastive"), description="a,b,c: how prompts are written"
     )
     seeds: Seeds = Field(default=(1, 2, 3, 4, 5), description="a,b,c: of students; the first also makes the images")

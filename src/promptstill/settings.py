@@ -168,10 +168,13 @@ class Contrast(Settings):
     )
 
 
+Strategy = Literal["baseline", "mix", "random", "contrastive"]
+
+
 class Diversify(Settings):
     """What steers each surrogate image; read by ``stages.diversify``."""
 
-    strategy: Literal["baseline", "mix", "random", "contrastive"] = Field(
+    strategy: Strategy = Field(
         default="baseline", description="'A [CLS]' for all | two styles mixed | drawn pseudo-words | these pushed apart"
     )
     images_per_class: int = Field(default=20, ge=1, description="surrogate images for each class")
@@ -284,7 +287,8 @@ class FromNames(RunSettings):
     """Class names alone -> student (DFKD-VLFM)."""
 
     generator: str = Field(
-        default="nano-vqgan", description="nano-vqgan | dir:PATH of a diffusers VQModel | taming:FILE.ckpt"
+        default="nano-vqgan",
+        description="nano-vqgan | dir:PATH (diffusers VQModel) | taming:FILE.ckpt | pixels | diffusers:PATH-OR-REPO",
     )
     vectors: Vectors = Vectors(templates=("A {}",))
     diversify: Diversify = Diversify()

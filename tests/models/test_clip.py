@@ -8,6 +8,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from open_clip.tokenizer import HFTokenizer
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -67,8 +68,23 @@ def test_nothing_of_it_learns_but_gradients_pass_to_the_images(clip: Clip) -> No
 
 def test_a_text_that_is_too_long_is_refused_and_the_longest_that_fits_is_not(clip: Clip) -> None:
     assert clip.embed_texts(["dog " * 22]).shape == (1, clip.dim)  # 22 tokens, start and end
-    with pytest.raises(DataError, match=r"is 25 tokens, dir:.* reads 24; shorten it"):
+    with pytest.raises(DataError, match=r"over 24 tokens, all that dir:.* reads; shorten it"):
         clip.embed_texts(["cat", "dog " * 23])
+
+
+def test_a_text_that_another_librarys_tokenizer_would_cut_is_refused(clip_dir: Path, tmp_path: Path) -> None:
+    tokenizers, transformers = pytest.importorskip("tokenizers"), pytest.importorskip("transformers")
+    words = {"<pad>": 0, "<unk>": 1, "</s>": 2, "dog": 3}
+    whole = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unk>"))
+    whole.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    whole.post_processor = tokenizers.processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 2)])
+    special = {"pad_token": "<pad>", "unk_token": "<unk>", "eos_token": "</s>"}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=whole, **special).save_pretrained(tmp_path)
+    base = load_clip(f"dir:{clip_dir}")
+    clip = Clip("other", base.model, HFTokenizer(str(tmp_path), context_length=24), base.config)
+    clip.refuse_long(["dog " * 23, "dog"])  # 23 tokens and the end
+    with pytest.raises(DataError, match=r"over 24 tokens, all that other reads; shorten it"):
+        clip.refuse_long(["dog", "dog " * 24])
 
 
 def test_an_image_tower_is_built_again_without_the_text_side(clip: Clip) -> None:

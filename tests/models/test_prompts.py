@@ -460,7 +460,7 @@ def test_a_prompted_clip_is_used_like_a_clip(clip: Clip) -> None:
     assert not torch.allclose(features, clip.embed_images(images), atol=1e-4)
     features.sum().backward()
     assert prompted.prompts["visual"].grad is not None
-    with pytest.raises(DataError, match=r"tokens, .* reads 24; shorten it"):
+    with pytest.raises(DataError, match=r"over 24 tokens, .* reads; shorten it"):
         prompted.embed_texts(["word " * 30])
     with pytest.raises(UsageError, match="prompts for audio are unknown"):
         PromptedClip(clip, {"audio": torch.zeros(1, 1, 1)})

@@ -1,6 +1,7 @@
 """Accuracy over images and over the classes that occur."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,10 +59,17 @@ def test_tight_classes_are_found_without_class_vectors() -> None:
     features = np.eye(3)[labels] + 0.1 * rng.normal(size=(30, 3))
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     assert clusters(unit, labels)["knn"] == 100
-    assert clusters(unit, labels)["silhouette"] > 0.8
-    mixed = clusters(unit, rng.permutation(labels))
-    assert mixed["silhouette"] < 0.1
+    tight, mixed = clusters(unit, labels), clusters(unit, rng.permutation(labels))
+    assert tight["silhouette"] is not None
+    assert mixed["silhouette"] is not None
+    assert mixed["silhouette"] < 0.1 < 0.8 < tight["silhouette"]
+    assert mixed["knn"] is not None
     assert mixed["knn"] < 70
+
+
+@pytest.mark.parametrize("labels", [(0, 0, 0), (0, 1, 2)])
+def test_without_a_pair_of_classes_there_is_no_silhouette(labels: tuple[int, ...]) -> None:
+    assert clusters(np.eye(3), np.array(labels))["silhouette"] is None
 
 
 def test_neighbours_vote_and_the_nearest_decides_a_tie() -> None:

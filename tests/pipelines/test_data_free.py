@@ -31,4 +31,22 @@ def test_from_names_to_the_papers_table(models: Models, tmp_path: Path, capsys: 
     done = {p: p.stat().st_mtime_ns for p in (tmp_path / "p").rglob("done.json")}
     assert main(command) == 0
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "p").rglob("done.json")} == done
-    assert len(list((tmp_path / "p").glob("*-mix-seed-2"))) == 1
+    (other,) = (tmp_path / "p").glob("*-mix-seed-2")
+    strictness = json.loads((other / "5-report" / "report.json").read_text())["strictness"]
+    assert strictness.startswith("No real image was used; the generator (dir:")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"strategies": "baseline,mixx"}, "'mixx': input should be 'baseline', 'mix', 'random' or 'contrastive'"),
+        ({"teacher": "nano+nano-student", "strategies": "mix,random"}, "several teachers have no common token table"),
+    ],
+)
+def test_what_a_later_strategy_could_not_do_is_told_before_the_first(
+    models: Models, tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: dict[str, str], told: str
+) -> None:
+    given = {"data": f"dir:{models.bench}", "out": tmp_path / "p", "generator": f"dir:{models.vqgan}", "device": "cpu"}
+    assert main(["protocol", "data-free", *options(**given | asked, set=(*SMALL, *PAINT))]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()

@@ -3,12 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from promptstill.cli import main
 from promptstill.data.labelled import open_labelled
 from promptstill.errors import DataError
 from promptstill.measuring import FewShot
+from promptstill.models.bundle import load_bundle
+from promptstill.ops.metrics import clusters
+from promptstill.ops.preprocess import to_array, to_unit
 from promptstill.pipelines.few_shot import episodes, run
 from promptstill.settings import Distill
 from runs import Models, from_images
@@ -63,6 +69,21 @@ def test_curves_and_features_of_both_students(models: Models, student: Path, tmp
     done = sorted(p.stat().st_mtime_ns for p in settings.out.rglob("done.json"))
     assert run(settings)["shots"] == result["shots"]
     assert sorted(p.stat().st_mtime_ns for p in settings.out.rglob("done.json")) == done
+
+
+def test_the_map_of_a_student_with_a_head_shows_what_goes_into_it(models: Models, tmp_path: Path) -> None:
+    head = ("distill.target=logit", "distill.feature=0", "distill.kl=0", "distill.l1=1")
+    assert main(from_images(models, tmp_path / "r", student="timm:test_byobnet", set=head)) == 0
+    small = Distill(batch_size=4, views=2, epochs=1, target="logit", feature=0, kl=0, l1=1)
+    given: dict[str, Any] = {"student": tmp_path / "r", "data": f"dir:{models.bench}", "out": tmp_path / "f"}
+    features = run(FewShot(**given, shots=(1,), seeds=(1,), steps=1, distill=small))["features"]
+    student = load_bundle(tmp_path / "r").student
+    test = open_labelled(f"dir:{models.bench}", "test").restrict(("dog", "cat"))
+    pre = student.architecture.preprocess
+    pictures = to_unit(np.stack([to_array(test.images.read(i), pre) for i in range(len(test))]))
+    with torch.no_grad():
+        seen = F.normalize(student.eval().features(pictures), dim=-1).numpy()
+    assert features["distilled"]["knn"] == pytest.approx(clusters(seen, np.array(test.labels))["knn"])
 
 
 def test_a_bundle_without_its_run_is_refused(models: Models, student: Path, tmp_path: Path, capsys: Any) -> None:

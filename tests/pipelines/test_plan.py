@@ -44,6 +44,19 @@ def test_more_work_is_planned_longer(models: Models, tmp_path: Path) -> None:
     assert long > 10 * short
 
 
+def test_pushing_prompts_apart_is_planned_longer_than_writing_them(models: Models, tmp_path: Path) -> None:
+    given = {"classes": "dog,cat", "out": tmp_path / "run", "teacher": f"dir:{models.clip}"}
+    given |= {"student": "timm:test_vit", "generator": f"dir:{models.vqgan}"}
+    sets = ["diversify.template='{} in'", "diversify.images_per_class=500"]
+    seconds = {
+        strategy: plan_from_names(resolve(FromNames, given, overrides=[*sets, f"diversify.strategy={strategy}"]))[
+            1
+        ].seconds
+        for strategy in ("baseline", "mix", "random", "contrastive")
+    }
+    assert seconds["contrastive"] > 5 * seconds["baseline"]
+
+
 @pytest.mark.parametrize("story", [from_names, from_images])
 def test_nothing_is_written(
     story: Callable[..., list[str]], models: Models, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -104,13 +104,14 @@ class Clip:
         return torch.cat(rows)
 
     def refuse_long(self, texts: Sequence[str]) -> None:
-        """Raise :class:`DataError` for the first text that is longer than the model's context, if that can be told."""
-        if not isinstance(self.tokenizer, open_clip.SimpleTokenizer):
+        """Raise :class:`DataError` for the first text that is longer than the model's context."""
+        limit = getattr(self.tokenizer, "context_length", None)
+        if not limit or not texts:
             return
-        for text in texts:
-            length, limit = len(self.tokenizer.encode(text)) + 2, self.tokenizer.context_length
-            if limit and length > limit:
-                raise DataError(f"{text!r} is {length} tokens, {self.uri} reads {limit}; shorten it")
+        last = self.tokenizer([*texts, ""], context_length=limit + 1)[:, limit]  # one place more: is it padding?
+        for text, token in zip(texts, last[:-1].tolist(), strict=True):
+            if token != int(last[-1]):
+                raise DataError(f"{text!r} is over {limit} tokens, all that {self.uri} reads; shorten it")
 
 
 def load_clip(uri: str) -> Clip:

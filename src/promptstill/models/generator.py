@@ -177,6 +177,7 @@ def _folder(uri: str) -> Path:
         return Path(rest)
     if kind == "taming" and rest:
         path = Path(rest)
-        return import_taming(path, path.with_suffix(".yaml"), path.with_name(f"{path.stem}-diffusers"))
+        seen = "ImageNet, by the name of its file" if "imagenet" in path.stem.lower() else None
+        return import_taming(path, path.with_suffix(".yaml"), path.with_name(f"{path.stem}-diffusers"), seen)
     known = "nano-vqgan, dir:PATH of a diffusers VQModel, taming:FILE.ckpt, pixels or diffusers:PATH"
     raise UsageError(f"unknown generator {uri!r}; use {known}")

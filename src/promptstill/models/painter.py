@@ -21,6 +21,7 @@ from promptstill.models.generator import Latents
 from promptstill.models.proposer import Proposer
 from promptstill.models.slots import Job, Slots
 from promptstill.models.text_to_image import TextToImage
+from promptstill.models.vectors import as_judged
 from promptstill.ops.augment import Cutouts, apply_cutouts, draw_cutouts, stack_cutouts
 from promptstill.ops.guidance import adam_step, clamp_with_gradient, spherical_distance, total_variation
 from promptstill.ops.preprocess import resize
@@ -167,7 +168,7 @@ class Painter:
     def begin(self, prompts: Prompts, jobs: Sequence[Job]) -> Slots:
         """Slots before their first step."""
         rows, device = [job.row for job in jobs], self.teacher.device
-        z = torch.stack([job.z for job in jobs]).to(device).float().contiguous()
+        z = torch.stack([job.z.to(device) for job in jobs]).float().contiguous()
         nothing, count = torch.zeros(len(rows), device=device), torch.zeros(len(rows), dtype=torch.long)
         return Slots(
             z=z,
@@ -215,7 +216,8 @@ class Painter:
         loss = spherical_distance(features, target.unsqueeze(1)).mean(1)
         if chosen.smooth:
             loss = loss + chosen.smooth * total_variation(images)
-        scores = (features @ self._classes.T).log_softmax(-1)
+        judged = as_judged(features.flatten(0, 1), self.vectors).view_as(features)
+        scores = (judged @ self._classes.T).log_softmax(-1)
         own = scores.gather(-1, label.view(-1, 1, 1).expand(-1, features.shape[1], 1)).squeeze(-1)
         if chosen.keep_class:
             loss = loss - chosen.keep_class * own.mean(1)

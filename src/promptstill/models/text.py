@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from promptstill.errors import DataError, UsageError
 from promptstill.models.clip import Clip
+from promptstill.models.ensembles import Ensemble
 
 PLACEHOLDER = "*"  # one token in CLIP's vocabulary, and no word
 
@@ -26,6 +27,9 @@ class TextTower:
             UsageError: the tower does not embed tokens where we could reach them, or is not causal.
         """
         self.clip = clip
+        if isinstance(clip, Ensemble):
+            reason = "several teachers have no common token table"
+            raise UsageError(f"pseudo-words cannot be put into {clip.uri!r}: {reason}; use the strategy mix instead")
         parts: Any = getattr(clip.model, "text", clip.model)  # open_clip has both layouts
         self.pool = getattr(parts, "text_pool_type", None) or getattr(parts, "pool_type", None)
         self.eot_id = getattr(parts, "text_eos_id", None) or getattr(parts, "eos_id", None)

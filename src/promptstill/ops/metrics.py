@@ -45,10 +45,11 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else 0.0}
 
 
-def clusters(features: np.ndarray, labels: np.ndarray, neighbours: int = 5) -> dict[str, float]:
+def clusters(features: np.ndarray, labels: np.ndarray, neighbours: int = 5) -> dict[str, float | None]:
     """How well unit embeddings (N, D) fall into classes (N,), without any class vector.
 
-    ``silhouette`` in [-1, 1] by cosine distance; ``knn``: accuracy in per cent of naming each image by its nearest
+    ``silhouette`` in [-1, 1] by cosine distance, or none where it is not defined: for one class alone, and for as many
+    classes as images; ``knn``: accuracy in per cent of naming each image by its nearest
     others (leave one out, majority of ``neighbours``, ties to the nearer).
     """
     from sklearn.metrics import silhouette_score
@@ -57,5 +58,6 @@ def clusters(features: np.ndarray, labels: np.ndarray, neighbours: int = 5) -> d
     np.fill_diagonal(near, -np.inf)
     votes = labels[np.argsort(-near, axis=1, kind="stable")[:, :neighbours]]
     named = [max(dict.fromkeys(row), key=row.tolist().count) for row in votes]  # the first of equals is the nearest
-    silhouette = float(silhouette_score(features, labels, metric="cosine"))
+    defined = 1 < len(np.unique(labels)) < len(labels)
+    silhouette = float(silhouette_score(features, labels, metric="cosine")) if defined else None
     return {"silhouette": silhouette, "knn": 100 * float(np.mean(np.array(named) == labels))}

@@ -1,12 +1,15 @@
 """DFKD-VLFM's protocol: for each strategy one set of images from names alone, students, whole domains tested."""
 
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from promptstill.artifacts import Report, Run, write_atomic, write_json
 from promptstill.data.labelled import Labelled, open_labelled
 from promptstill.measuring import DataFree
+from promptstill.models.generator import load_generator
+from promptstill.models.teachers import load_teacher
 from promptstill.ops.metrics import spread
 from promptstill.pipelines import from_images, from_names
 from promptstill.pipelines.plan import Need, plan_from_names
@@ -20,12 +23,14 @@ def run(settings: DataFree) -> dict[str, Any]:
     """Run, or continue, the protocol in ``settings.out``: ``{result.json, table.md}`` and the runs."""
     tests = {uri: open_labelled(uri, "test") for uri in settings.data}
     asked = {uri: [_first(settings, uri, test, s) for s in settings.strategies] for uri, test in tests.items()}
+    refuse(settings, [first for runs in asked.values() for first in runs])
     sets: dict[str, dict[str, Any]] = {}
     with Run.open(settings.out, settings):
         for uri, test in tests.items():
             for first in asked[uri]:
                 rows = sets.setdefault(test.name, {})
-                reports = [from_names.run(first), *_others(settings, first)]
+                made = from_names.run(first)
+                reports = [made, *_others(settings, first, made.content["strictness"])]
                 rows |= {"teacher": _figures(reports[:1], "teacher")} if not rows else {}
                 rows[first.diversify.strategy] = _figures(reports, "student")
     content = {"protocol": "data-free", "settings": settings.model_dump(mode="json"), "sets": sets}
@@ -48,8 +53,15 @@ def plan(settings: DataFree) -> list[Need]:
     return needs
 
 
+def refuse(settings: DataFree, runs: Sequence[FromNames]) -> None:
+    """Raise now what a later one of the runs would raise."""
+    generator, teacher = load_generator(settings.generator), load_teacher(settings.teacher)
+    for each in runs:
+        from_names.refuse(each, generator, teacher)
+
+
 def _first(settings: DataFree, uri: str, test: Labelled, strategy: str) -> FromNames:
-    """The run from names that makes a strategy's images and the first student; refused here if it cannot be."""
+    """The run from names that makes a strategy's images and the first student."""
     diversify = settings.diversify.model_dump() | {"strategy": strategy}
     cast = settings.model_dump(include={"teacher", "student", "student_weights", "device", "precision"})
     return FromNames.model_validate(
@@ -68,13 +80,14 @@ def _first(settings: DataFree, uri: str, test: Labelled, strategy: str) -> FromN
     )
 
 
-def _others(settings: DataFree, first: FromNames) -> list[Report]:
-    """Students of the other seeds, which learn on the images that the first run made."""
+def _others(settings: DataFree, first: FromNames, strictness: str) -> list[Report]:
+    """Students of the other seeds, which learn on the images that the first run made; these are no real ones either."""
     shared = first.model_dump(exclude={"generator", "diversify", "synthesize", "out", "seed"})
     images = str(first.out / "3-images" / "shard-*.parquet")
     return [
         from_images.run(
-            FromImages.model_validate(shared | {"images": images, "seed": seed, "out": _beside(first, seed)})
+            FromImages.model_validate(shared | {"images": images, "seed": seed, "out": _beside(first, seed)}),
+            strictness,
         )
         for seed in settings.seeds[1:]
     ]

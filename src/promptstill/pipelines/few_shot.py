@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import yaml
 from lightning_fabric import Fabric
 
 from promptstill.artifacts import ClassVectors, Run, read_json, write_atomic, write_json
+from promptstill.config import resolve
 from promptstill.data.benchmarks import Domain, by_domain
 from promptstill.data.labelled import Labelled
 from promptstill.engine import make_fabric, stream_seed
@@ -29,12 +31,13 @@ from promptstill.pipelines.protocols import open_task, same_images
 from promptstill.pipelines.tables import markdown
 from promptstill.settings import FromImages, FromNames, RunSettings
 from promptstill.stages.curves import draw_curves, draw_maps
-from promptstill.stages.evaluate import embed_domain
+from promptstill.stages.evaluate import Embed, at_home, embed_domain
 from promptstill.stages.finetune import finetune
 from promptstill.stages.illustrate import feature_map
 from promptstill.stages.report import versions
 
 WHO = ("distilled", "not distilled")
+MOST_MAPPED = 4000  # images whose features are compared with each other
 Episode = tuple[Labelled, Labelled]  # what is learned from, what is tested
 
 
@@ -45,6 +48,7 @@ def run(settings: FewShot) -> dict[str, Any]:
     test, train = task.test.restrict(names), task.train.restrict(names)
     own = test if same_images(task) else train
     with Run.open(settings.out, settings) as run:
+        maps = _maps(settings, before, test, fabric)
         found: dict[int, dict[str, Any]] = {}
         for count in settings.shots:
             each: list[dict[str, float]] = []
@@ -53,7 +57,6 @@ def run(settings: FewShot) -> dict[str, Any]:
                 score = partial(_score, settings, before, parts, seed, fabric)
                 each.append(run.once(f"shots-{count}-seed-{seed}", score, lambda f: read_json(f / "scores.json")))
             found[count] = {who: spread([row[who] for row in each]) for who in WHO}
-        maps = _maps(settings, before, test, fabric)
     return _finish(settings, test, found, maps)
 
 
@@ -77,7 +80,7 @@ def first_settings(folder: Path) -> RunSettings:
     if not path.is_file():
         raise DataError(f"{folder} is no run folder: it has no config.yaml; give what from-images or from-names made")
     content = yaml.safe_load(path.read_text(encoding="utf-8")) | {"out": folder}
-    return (FromImages if "images" in content else FromNames).model_validate(content)
+    return resolve(FromImages if "images" in content else FromNames, content)
 
 
 def episodes(own: Labelled, test: Labelled, count: int, seed: int) -> list[Episode]:
@@ -121,19 +124,27 @@ def _student(settings: FewShot, before: RunSettings, who: str) -> tuple[Student,
     return cast_student(before, load_teacher(before.teacher)), bundle.reading
 
 
-def _features(student: Student, domain: Domain, settings: FewShot, fabric: Fabric) -> torch.Tensor:
+def _features(
+    student: Student, domain: Domain, settings: FewShot, fabric: Fabric, embed: Embed | None = None
+) -> torch.Tensor:
     student.eval().to(fabric.device)
-    embed, pre = (lambda x: student(x.to(fabric.device))), student.architecture.preprocess
-    return embed_domain(embed, pre, domain, settings.evaluate.batch_size)
+    embed = at_home(student, embed)
+    return embed_domain(embed, student.architecture.preprocess, domain, settings.evaluate.batch_size)
 
 
 def _maps(settings: FewShot, before: RunSettings, test: Labelled, fabric: Fabric) -> dict[str, dict[str, Any]]:
-    """t-SNE, silhouette and k-NN of both students' embeddings of the test images, before any label is seen."""
-    found: dict[str, dict[str, Any]] = {}
+    """t-SNE, silhouette and k-NN of what both students see in the test images, before any label is seen: embeddings, or
+    what goes into a head of scores (fig. 10). Of many images an evenly spaced sample counts."""
+    some = np.unique(np.linspace(0, len(test) - 1, min(MOST_MAPPED, len(test))).round().astype(int)).tolist()
+    sample, found = test.take(some), dict[str, dict[str, Any]]()
     for who in WHO:
         student, _ = _student(settings, before, who)
-        embedded = _features(student, Domain(test.images, test.labels), settings, fabric).numpy()
-        found[who] = clusters(embedded, np.array(test.labels)) | (feature_map(embedded, 0) or {})
+        embed = student.features if student.architecture.head else student
+        domain = Domain(sample.images, sample.labels)
+        seen = F.normalize(_features(student, domain, settings, fabric, embed), dim=-1).numpy()
+        found[who] = clusters(seen, np.array(sample.labels))
+        if drawn := feature_map(seen, 0):
+            found[who] |= drawn | {"labels": [sample.labels[row] for row in drawn["rows"]]}
     return found
 
 
@@ -143,7 +154,7 @@ def _finish(
     draw_curves(settings.out / "curves.png", found, f"{test.name}, {len(settings.seeds)} seeds")
     drawn = {who: made for who, made in maps.items() if "points" in made}
     if drawn:
-        draw_maps(settings.out / "features.png", drawn, np.array(test.labels), test.classes)
+        draw_maps(settings.out / "features.png", drawn, test.classes)
     features = {who: {name: made[name] for name in ("silhouette", "knn")} for who, made in maps.items()}
     content = {"protocol": "few-shot", "settings": settings.model_dump(mode="json"), "features": features}
     content |= {"shots": {str(count): rows for count, rows in found.items()}, "versions": versions()}
@@ -153,7 +164,8 @@ def _finish(
     ]
     table = markdown(["labelled images a class", *WHO], cells) + "\n"
     table += markdown(["features", "silhouette", "k-NN"], [
-        [who, f"{row['silhouette']:.3f}", f"{row['knn']:.1f}"] for who, row in features.items()
+        [who, "" if row["silhouette"] is None else f"{row['silhouette']:.3f}", f"{row['knn']:.1f}"]
+        for who, row in features.items()
     ])  # fmt: skip
     write_json(settings.out / "result.json", content)
     write_atomic(settings.out / "table.md", table)

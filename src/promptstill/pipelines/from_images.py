@@ -37,8 +37,9 @@ def from_images(
     return run(resolve(FromImages, given, config=config, base=find_preset("from-images", preset), overrides=set))
 
 
-def run(settings: FromImages) -> Report:
-    """Run, or continue, the pipeline in ``settings.out``."""
+def run(settings: FromImages, strictness: str | None = None) -> Report:
+    """Run, or continue, the pipeline in ``settings.out``. ``strictness`` is what the report says of the images seen, if
+    they are no real ones."""
     source = open_unlabeled(settings.images, settings.limit)
     with framed(settings) as frame:
 
@@ -50,5 +51,5 @@ def run(settings: FromImages) -> Report:
         vectors = frame.teach()
         images, _ = frame.run.once("3-images", index_images, load_index)
         bundle = frame.distill(images, vectors)
-        strictness = f"It saw {len(images)} unlabeled images and no label."
-        return report(frame, bundle, Origin("from-images", strictness, images))
+        seen = strictness or f"It saw {len(images)} unlabeled images and no label."
+        return report(frame, bundle, Origin("from-images", seen, images))

@@ -45,8 +45,8 @@ def run(settings: FromNames) -> Report:
     """Run, or continue, the pipeline in ``settings.out``."""
     generator = load_generator(settings.generator)
     with framed(settings) as frame:
-        _refuse(settings, generator, frame.teacher)
         generator.to(frame.fabric.device)
+        refuse(settings, generator, frame.teacher)
 
         def write_prompts(folder: Path) -> dict[str, Any]:
             chosen, names = settings.diversify, settings.classes
@@ -70,7 +70,7 @@ def run(settings: FromNames) -> Report:
         return report(frame, bundle, Origin("from-names", strictness, images, shown, generator.hash))
 
 
-def _refuse(settings: FromNames, generator: Latents | TextToImage, teacher: Clip) -> None:
+def refuse(settings: FromNames, generator: Latents | TextToImage, teacher: Clip) -> None:
     """Raise what the strategy or the generator would raise later, before anything is made."""
     check(teacher, settings.classes, settings.diversify)
     if not isinstance(generator, TextToImage):

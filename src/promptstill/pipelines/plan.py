@@ -1,5 +1,6 @@
 """``--dry-run``: the stages, images, disk and time a run will need, from a probe of a few seconds."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,17 +12,21 @@ import torch
 
 from promptstill.artifacts import Prompts
 from promptstill.data.benchmarks import open_unlabeled
+from promptstill.data.styles import load_styles
 from promptstill.data.templates import expand
-from promptstill.engine import Stopper, progress
+from promptstill.engine import Stopper, make_fabric, progress
 from promptstill.models.bundle import load_bundle
 from promptstill.models.clip import Clip
 from promptstill.models.generator import load_generator
 from promptstill.models.painter import Finished, Painter, Teller, make_painter
 from promptstill.models.student import Student
 from promptstill.models.teachers import load_teacher
+from promptstill.ops.contrastive import Items
 from promptstill.ops.templates import fill
 from promptstill.pipelines.frame import cast_student, open_benchmark
+from promptstill.pipelines.from_names import refuse
 from promptstill.settings import FromImages, FromNames, RunSettings
+from promptstill.stages.diversify import Plan, make_pusher
 from promptstill.stages.synthesize import encode_png
 from promptstill.stages.teach import class_vectors
 
@@ -50,13 +55,18 @@ def plan_from_names(settings: FromNames) -> list[Need]:
     """Needs of a from-names run; times a few steps of synthesis and training."""
     count = len(settings.classes) * settings.diversify.images_per_class
 
+    generator, teacher = load_generator(settings.generator), load_teacher(settings.teacher)
+    refuse(settings, generator, teacher)
+    device = make_fabric(settings.device).device
+    writing = _probe_prompts(teacher.to(device), settings)
+
     def synthesis(teacher: Clip) -> Need:
         vectors = class_vectors(teacher, settings.classes, settings.vectors)
-        painter = make_painter(teacher, load_generator(settings.generator), vectors, settings.synthesize, settings.seed)
+        painter = make_painter(teacher, generator.to(device), vectors, settings.synthesize, settings.seed)
         seconds, megabytes = _probe_synthesis(painter, fill("A {}", settings.classes[0]))
         return Need("3-images", count, seconds * count, megabytes * count)
 
-    return _plan(settings, Need("2-prompts", count, 0.1, 4e-3 * count), synthesis)
+    return _plan(settings, Need("2-prompts", count, writing, 4e-3 * count), synthesis)
 
 
 def plan_evaluate(student: Path, benchmark: str, teacher: str | None = None) -> list[Need]:
@@ -68,9 +78,10 @@ def plan_evaluate(student: Path, benchmark: str, teacher: str | None = None) -> 
 
 
 def _plan(settings: RunSettings, first: Need, third: Callable[[Clip], Need]) -> list[Need]:
-    teacher = load_teacher(settings.teacher)
+    device = make_fabric(settings.device).device
+    teacher = load_teacher(settings.teacher).to(device)
     distill, count = settings.distill, first.images
-    student = cast_student(settings, teacher)
+    student = cast_student(settings, teacher).to(device)
     texts = [fill(template, name) for template in expand(settings.vectors.templates) for name in settings.classes]
     vectors = Need("1-vectors", 0, _seconds(lambda: teacher.embed_texts(texts[:PROBE])) * len(texts) / PROBE, 0.01)
     embedding = _probe_teacher(teacher)
@@ -113,10 +124,27 @@ def _probe_teacher(teacher: Clip) -> float:
         return _seconds(lambda: teacher.embed_images(batch)) / PROBE
 
 
+def _probe_prompts(teacher: Clip, settings: FromNames) -> float:
+    """Seconds that writing all prompts needs."""
+    chosen, names = settings.diversify, settings.classes
+    count = len(names) * chosen.images_per_class
+    if chosen.strategy == "contrastive":
+        push = chosen.contrast
+        some = Plan(names, min(chosen.images_per_class, math.ceil(push.batch_size / len(names))))
+        pusher = make_pusher(teacher, some, chosen, settings.seed)
+        batch, bank = pusher.batches(settings.seed)[0], Items.none(teacher.dim, teacher.device)
+        pusher.step(batch, bank)
+        return _seconds(lambda: pusher.step(batch, bank)) * push.steps * count / len(batch.labels)
+    texts = [fill("A {}", name) for name in names][:PROBE]
+    total = len(names) if chosen.strategy == "baseline" else count
+    total = len(names) * len(load_styles(chosen.styles)) if chosen.strategy == "mix" else total
+    return 0.1 + _seconds(lambda: teacher.embed_texts(texts)) * total / len(texts)
+
+
 def probe_student(student: Student) -> float:
     """Seconds one image costs in a training step."""
     size = student.architecture.preprocess.size
-    batch = torch.rand(PROBE, 3, size, size)
+    batch = torch.rand(PROBE, 3, size, size, device=next(student.parameters()).device)
     student(batch).sum().backward()
     return _seconds(lambda: student(batch).sum().backward()) / PROBE
 

@@ -27,19 +27,20 @@ def draw_curves(path: Any, shots: Mapping[int, Mapping[str, Mapping[str, float]]
     _save(figure, path)
 
 
-def draw_maps(path: Any, maps: Mapping[str, Mapping[str, Any]], labels: np.ndarray, names: Sequence[str]) -> None:
+def draw_maps(path: Any, maps: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> None:
     """t-SNE of the test images by class, one panel a student, each class named at its middle; a PNG.
 
-    ``maps`` has rows, points and figures of each student.
+    ``maps`` has points, their classes (``labels``) and figures of each student.
     """
     figure, axes = _figure(len(maps))
     for place, (who, made) in zip(axes, maps.items(), strict=True):
-        points = np.array(made["points"])
-        place.scatter(*points.T, c=labels[made["rows"]] % 20, cmap="tab20", s=8, linewidths=0)
-        for number in np.unique(labels[made["rows"]]):
-            middle = np.median(points[labels[made["rows"]] == number], axis=0)
+        points, labels = np.array(made["points"]), np.array(made["labels"])
+        place.scatter(*points.T, c=labels % 20, cmap="tab20", s=8, linewidths=0)
+        for number in np.unique(labels):
+            middle = np.median(points[labels == number], axis=0)
             place.text(*middle, names[number], fontsize=8, ha="center", va="center", path_effects=[_halo()])
-        place.set(title=f"{who}: silhouette {made['silhouette']:.2f}, k-NN {made['knn']:.0f} %", xticks=[], yticks=[])
+        apart = "" if made["silhouette"] is None else f"silhouette {made['silhouette']:.2f}, "
+        place.set(title=f"{who}: {apart}k-NN {made['knn']:.0f} %", xticks=[], yticks=[])
     _save(figure, path)
 
 

@@ -142,8 +142,7 @@ def contrastive(teacher: Clip, names: tuple[str, ...], settings: Diversify, seed
     A prompt's draws are its own, but where it ends depends on what it is pushed from: on the batch and the bank.
     """
     chosen, plan = settings.contrast, Plan(names, settings.images_per_class)
-    wordings = reworded(settings.template, chosen, stream(seed, "diversify", "wordings"))
-    pusher = Pusher(TextTower(teacher), plan, plain_vectors(teacher, names), settings, wordings)
+    pusher = make_pusher(teacher, plan, settings, seed)
     batches, bank = pusher.batches(seed), Items.none(teacher.dim, teacher.device)
     rounds = [(batch, 1) for _ in range(chosen.steps) for batch in batches]
     if chosen.schedule == "batch":
@@ -261,6 +260,12 @@ class Pusher:
         """A batch's unit embeddings as they are now."""
         features = F.normalize(self.tower.encode(batch.ids, batch.words), dim=-1)
         return Items(features, batch.labels, batch.numbers)
+
+
+def make_pusher(teacher: Clip, plan: Plan, settings: Diversify, seed: int) -> Pusher:
+    """What pushes the prompts of a plan apart."""
+    wordings = reworded(settings.template, settings.contrast, stream(seed, "diversify", "wordings"))
+    return Pusher(TextTower(teacher), plan, plain_vectors(teacher, plan.names), settings, wordings)
 
 
 def plain_vectors(teacher: Clip, names: Sequence[str]) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from promptstill.artifacts import ClassVectors
 from promptstill.data.benchmarks import Benchmark, Domain
@@ -44,7 +44,7 @@ class Measured:
 def measure(bundle: Bundle, teacher: Clip | None, benchmark: Benchmark, settings: Evaluate) -> Measured:
     """:func:`evaluate` with everything that was seen on the way."""
     scored = benchmark.restrict(bundle.vectors.names)
-    student: tuple[Embed, Preprocess] = bundle.student.eval(), bundle.student.architecture.preprocess
+    student: tuple[Embed, Preprocess] = at_home(bundle.student.eval()), bundle.student.architecture.preprocess
     columns = {"student": student} | ({"teacher": (teacher.embed_images, teacher.preprocess)} if teacher else {})
     domains: dict[str, dict[str, Any]] = {}
     said: dict[str, list[Answers]] = {who: [] for who in columns}
@@ -68,6 +68,12 @@ def measure(bundle: Bundle, teacher: Clip | None, benchmark: Benchmark, settings
     about = {"benchmark": benchmark.name, "classes": len(bundle.vectors.names), "chance": chance}
     kept = _predictions(scored, {who: Answers.join(parts) for who, parts in said.items()})
     return Measured(about | {"domains": domains, "mean": mean}, kept, np.concatenate(features))
+
+
+def at_home(module: nn.Module, embed: Embed | None = None) -> Embed:
+    """A module, or a way ``embed`` through it, that takes images (B, 3, S, S) from anywhere to its weights."""
+    device, through = next(module.parameters()).device, embed or module
+    return lambda images: through(images.to(device))
 
 
 def _predictions(scored: Benchmark, said: dict[str, Answers]) -> Predictions:

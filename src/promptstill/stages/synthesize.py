@@ -4,7 +4,7 @@ import io
 import json
 import logging
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from promptstill.ops.preprocess import resize, to_unit
 log = logging.getLogger("promptstill")
 
 DROPPED = b"promptstill.dropped"  # key of a shard's metadata: how many prompts have no image in it, by reason
+EMBEDDED = 64  # images that go through the teacher together
 REMEMBERED = 64  # finished images a class that warm starts choose from
 
 
@@ -171,7 +172,7 @@ def tally(folder: Path, teacher: Clip, names: Sequence[str]) -> dict[str, Any]:
     for path in paths:
         told = json.loads(pq.read_schema(path).metadata[DROPPED])
         dropped = {reason: count + told[reason] for reason, count in dropped.items()}
-    rows = [row for path in paths for row in _rows(path, ["class", "steps", "teacher_scores", "image"])]
+    rows = [row for path in paths for row in _rows(path, ["class", "steps", "teacher_scores"])]
     if not rows:
         raise DataError(
             f"the teacher recognises none of the painted images ({dropped}); give more synthesize.steps, "
@@ -188,17 +189,22 @@ def tally(folder: Path, teacher: Clip, names: Sequence[str]) -> dict[str, Any]:
         "classes_without_images": missing,
         "recognised_by_teacher": round(right / whole, 4),
         "mean_steps": round(statistics.fmean(row["steps"] for row in rows), 1),
-        **{f"{name}_classes": round(value, 4) for name, value in _spread(rows, labels, teacher).items()},
+        **{f"{name}_classes": round(value, 4) for name, value in _spread(paths, labels, teacher).items()},
     }
 
 
 @torch.no_grad()
-def _spread(rows: list[dict[str, Any]], labels: Tensor, teacher: Clip) -> dict[str, float]:
-    """Mean cosine distances of the teacher's embeddings of the images within and between classes."""
+def _spread(paths: Sequence[Path], labels: Tensor, teacher: Clip) -> dict[str, float]:
+    """Mean cosine distances of the teacher's embeddings of the images within and between classes; a shard at a time."""
     size, features = teacher.preprocess.size, list[Tensor]()
-    for row in rows:
-        features.append(teacher.embed_images(resize(_tensor(row["image"]["bytes"])[None], size)).cpu())
+    for images in (_rows(path, ["image"]) for path in paths):
+        some = [resize(_tensor(row["image"]["bytes"])[None], size) for row in images]
+        features += [teacher.embed_images(torch.cat(part)).cpu() for part in _batched(some)]
     return distances(torch.cat(features), labels)
+
+
+def _batched(images: list[Tensor]) -> Iterator[list[Tensor]]:
+    return (images[start : start + EMBEDDED] for start in range(0, len(images), EMBEDDED))
 
 
 def numbers(folder: Path) -> list[int]:

@@ -85,6 +85,27 @@ def test_imageclef_is_flat_and_only_its_numbers_tell(tmp_path: Path, list_name: 
     assert found.classes[11] == "people"
 
 
+def test_a_class_that_no_image_has_does_not_shift_the_others(tmp_path: Path) -> None:
+    """0-based lists without class 0; what is 0 or 12 in any domain tells for all of them."""
+    pictures(tmp_path, [f"c/{n:02d}.jpg" for n in range(12)])
+    listed(tmp_path / "c.txt", [(f"c/{n:02d}.jpg", n) for n in range(1, 11)])
+    with pytest.raises(DataError, match=r"ImageCLEF-DA is numbered 1 to 10 here.* first of 12 classes is 0 or 1"):
+        open_labelled(f"imageclef-da:{tmp_path}", "test")
+    pictures(tmp_path, ["i/00.jpg", "i/05.jpg"])
+    listed(tmp_path / "i.txt", [("i/00.jpg", 0), ("i/05.jpg", 5)])
+    assert open_labelled(f"imageclef-da:{tmp_path}", "test").labels == (*range(1, 11), 0, 5)
+    listed(tmp_path / "i.txt", [("i/00.jpg", 12), ("i/05.jpg", 5)])
+    assert open_labelled(f"imageclef-da:{tmp_path}", "test").labels == (*range(10), 11, 4)
+
+
+def test_numbered_folders_are_read_alike_in_every_domain(tmp_path: Path) -> None:
+    pictures(tmp_path / "VLCS" / "CALTECH", [f"{n}/x.jpg" for n in (2, 3, 4)])
+    with pytest.raises(DataError, match="VLCS is numbered 2 to 4 here"):
+        open_labelled(f"vlcs:{tmp_path}", "test")
+    pictures(tmp_path / "VLCS" / "PASCAL", [f"{n}/x.jpg" for n in range(5)])
+    assert set(counted(f"vlcs:{tmp_path}")["Caltech101"]) == {"chair", "dog", "person"}
+
+
 def test_visda_has_a_class_called_like_its_split(tmp_path: Path) -> None:
     names = [f"{name}/x.jpg" for name in ("aeroplane", "train", "truck")]
     for part in ("train", "validation", "test"):

@@ -6,7 +6,7 @@ A domain is read from its list files if there are any (``photo_train_kfold.txt``
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -104,12 +104,11 @@ def read_domains(which: DomainSet, root: Path, split: Split) -> Labelled:
         raise DataError(f"folder {root} does not exist; give the folder of {which.title}")
     listed = {title: _lists(root, which, title) for title in which.domains}
     entries = {title: _entries(root, which, title, files) for title, files in listed.items() if files}
-    start = min((number for rows in entries.values() for _, number in rows), default=0)
-    found: dict[str, list[Row]] = {}
-    for title in which.domains:
-        rows = entries.get(title)
-        found[title] = _named(rows, which, start) if rows else _folder_rows(root, which, title)
-    return _gather(which, root, {title: rows for title, rows in found.items() if rows})
+    folders = {title: _folder_rows(root, which, title) for title in which.domains if title not in entries}
+    listed_numbers = {number for rows in entries.values() for _, number in rows}
+    found = {title: _named(rows, which, listed_numbers) for title, rows in entries.items()}
+    found |= _unnumbered({title: rows for title, rows in folders.items() if rows}, which)
+    return _gather(which, root, {title: found[title] for title in which.domains if title in found})
 
 
 def _gather(which: DomainSet, root: Path, found: dict[str, list[Row]]) -> Labelled:
@@ -201,10 +200,10 @@ def _parts(path: str) -> tuple[str, ...]:
     return tuple(p for p in path.replace("\\", "/").split("/") if p not in ("", ".", ".."))
 
 
-def _named(rows: Iterable[tuple[str, int]], which: DomainSet, start: int) -> list[Row]:
+def _named(rows: Iterable[tuple[str, int]], which: DomainSet, numbers_seen: Collection[int]) -> list[Row]:
     """Classes by the folder that an image stands in; by the number only where folders have no names.
 
-    ``start`` is the smallest number in the set's lists: 0 or 1.
+    ``numbers_seen`` are those of all lists of the set: they tell whether its first class is 0 or 1.
     """
     known = {key(name) for name in which.classes}
     found: list[Row] = []
@@ -212,11 +211,27 @@ def _named(rows: Iterable[tuple[str, int]], which: DomainSet, start: int) -> lis
     for path, number in rows:
         folder = PurePosixPath(path).parent.name
         by_folder = key(folder) in known if known else not folder.isdigit()
-        name = folder if by_folder else _by_number(number - start, which, path)
+        name = folder if by_folder else _by_number(number - _first(numbers_seen, which), which, path)
         if key(numbers.setdefault(number, name)) != key(name):
             raise DataError(f"{path} is class {number}, which is {numbers[number]!r} elsewhere; mend the list")
         found.append((path, name))
     return found
+
+
+def _first(numbers: Collection[int], which: DomainSet) -> int:
+    """The number of the first class, 0 or 1, from all the numbers that occur.
+
+    Raises:
+        DataError: they fit both.
+    """
+    if 0 in numbers:
+        return 0
+    if len(which.classes) in numbers:
+        return 1
+    raise DataError(
+        f"{which.title} is numbered {min(numbers)} to {max(numbers)} here, which does not tell whether its first of "
+        f"{len(which.classes)} classes is 0 or 1; call the class folders by their names"
+    )
 
 
 def _by_number(number: int, which: DomainSet, path: str) -> str:
@@ -255,15 +270,17 @@ def _folder_rows(root: Path, which: DomainSet, title: str) -> list[Row]:
             if len(parts) != 2:
                 raise DataError(f"{place / name} does not stand in a class folder; {which.title} needs lists then")
             rows.append((str(PurePosixPath(place.relative_to(root).as_posix(), name)), parts[0]))
-    return _unnumbered(rows, which)
+    return rows
 
 
-def _unnumbered(rows: list[Row], which: DomainSet) -> list[Row]:
-    """Rows whose class folders are called 0, 1, ... (or 1, 2, ...) get the names of the published order."""
-    if not which.classes or not all(name.isdigit() for _, name in rows):
-        return rows
-    start = min(int(name) for _, name in rows)
-    return [(path, _by_number(int(name) - start, which, path)) for path, name in rows]
+def _unnumbered(found: dict[str, list[Row]], which: DomainSet) -> dict[str, list[Row]]:
+    """Domains whose class folders are called 0, 1, ... (or 1, 2, ...) get the names of the published order."""
+    numbered = [title for title, rows in found.items() if which.classes and all(name.isdigit() for _, name in rows)]
+    numbers = {int(name) for title in numbered for _, name in found[title]}
+    first = _first(numbers, which) if numbers else 0
+    return found | {
+        title: [(path, _by_number(int(name) - first, which, path)) for path, name in found[title]] for title in numbered
+    }
 
 
 def _tight(name: str) -> str:
