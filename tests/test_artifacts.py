@@ -137,7 +137,7 @@ def test_a_run_that_failed_before_it_made_anything_leaves_its_folder_free(tmp_pa
     with pytest.raises(DataError), Run.open(folder, settings(tmp_path)) as run:
         run.once("1-vectors", refuse, lambda folder: None)
     assert folder.is_dir() == there
-    with Run.open(folder, settings(tmp_path, classes="shorter")):
+    with Run.open(folder, settings(tmp_path, classes="shorter,names")):
         pass
 
 
@@ -222,3 +222,21 @@ def test_prompts_and_reports_come_back_the_same(tmp_path: Path) -> None:
 
 def test_free_space_is_that_of_the_nearest_folder_that_exists(tmp_path: Path) -> None:
     assert free_bytes(tmp_path / "not" / "yet") > 0
+
+
+def test_two_processes_cannot_work_in_one_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with Run.open(folder, settings(tmp_path)):
+        with pytest.raises(UsageError, match="another process works in"), Run.open(folder, settings(tmp_path)):
+            pass
+        assert (folder / "config.yaml").is_file()
+    with Run.open(folder, settings(tmp_path)):
+        pass
+    assert not (folder / ".lock").exists()
+
+
+def test_a_damaged_config_is_no_runs(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("x: [1\n")
+    with pytest.raises(UsageError, match="is no run's"), Run.open(tmp_path / "run", settings(tmp_path)):
+        pass

@@ -29,7 +29,7 @@ NAMES: dict[str, Case] = {
     "an empty class": Case(3, ("class name 2 is empty",), {"classes": "dog,,cat"}),
     "no class file": Case(3, ("no/such.txt does not exist",), {"classes": "no/such.txt"}),
     "an empty class file": Case(3, ("class name 1 is empty",), {"classes": "{empty}.txt"}),
-    "a class file of bytes": Case(2, ("classes",), {"classes": "{bytes}.txt"}),
+    "a class file of bytes": Case(3, ("class file", "save it as UTF-8"), {"classes": "{bytes}.txt"}),
     "a class name that is too long": Case(3, ("over 24 tokens", "shorten it"), {"classes": "dog," + "cat " * 30}),
     "unknown teacher": Case(2, ("unknown model 'nanno'", "did you mean nano"), {"teacher": "nanno"}),
     "unknown openclip model": Case(2, ("did you mean ViT-B-32",), {"teacher": "openclip:ViT-B-23/openai"}),
@@ -93,8 +93,12 @@ NAMES: dict[str, Case] = {
     "a size the clip student has not": Case(
         2, ("leave distill.image_size unset",), {"student": "dir:{clip}"}, ["distill.image_size=64"]
     ),
+    "one class": Case(2, ("alone is nothing to tell apart",), {"classes": "dog"}),
     "one image only": Case(
-        3, ("at least two",), {"classes": "dog"}, ["diversify.images_per_class=1", "synthesize.steps=1"]
+        3,
+        ("too few to learn from",),
+        {},
+        ["synthesize.gate=true", "diversify.images_per_class=1", "synthesize.steps=1"],
     ),
 }
 

@@ -10,7 +10,7 @@ import pytest
 import promptstill
 from promptstill.cli import main, plain_fields
 from promptstill.settings import FromImages, FromNames, Teach
-from runs import Models, from_images
+from runs import Models, from_images, from_names
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +53,51 @@ def test_predict_names_what_the_library_names(run: Path, pictures: Path, capsys:
     assert capsys.readouterr().out.startswith(f"{paths[0]}: {wanted[0][0].label} ")
 
 
+def test_a_damaged_picture_does_not_take_the_others_answers(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = sorted(pictures.iterdir())[0], tmp_path / "bad.png"
+    bad.write_text("no picture")
+    assert main(["predict", str(run), str(bad), str(good)]) == 3
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"{good}: ")
+    assert f"{bad}: not an image" in shown.err
+
+
+def test_damaged_test_pictures_are_told_before_any_work(
+    models: Models, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("dog/1.png", "cat/2.png"):
+        (tmp_path / "bench" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "bench" / name).write_text("no picture")
+    good = sorted(models.pictures.iterdir())[0]
+    (tmp_path / "bench" / "dog" / "3.png").write_bytes(good.read_bytes())
+    assert main(from_names(models, tmp_path / "run", benchmark=f"dir:{tmp_path / 'bench'}")) == 3
+    told = capsys.readouterr().err
+    assert "2 of 3 test pictures of bench cannot be read" in told
+    assert "dog/1.png (not an image" in told
+    assert "cat/2.png" in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_keyboard_interrupt_reads_as_a_stop(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("promptstill.pipelines.about.catalogue", interrupted)
+    assert main(["list"]) == 75
+    assert "start the same command again" in capsys.readouterr().err
+
+
 def test_evaluate_writes_the_figures(
     run: Path, models: Models, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "figures.json"
     assert main(["evaluate", str(run), "--benchmark", f"dir:{models.bench}", "--json", str(path)]) == 0
     figures = json.loads(path.read_text())
-    assert figures.keys() == {"benchmark", "classes", "chance", "domains", "mean"}
+    assert figures.keys() == {"benchmark", "classes", "chance", "not_tested", "domains", "mean"}
     assert figures["mean"].keys() == {"teacher", "student", "teacher_macro", "student_macro"}
     assert figures["domains"]["ink"].keys() == figures["mean"].keys() | {"n"}
     assert "ink" in capsys.readouterr().out

@@ -30,7 +30,7 @@ ORDER = (
     {"artifacts", "engine"},
     {"measuring"},
     {"settings", "assets", "exporting"},
-    {"distilling"},
+    {"distilling", "naming"},
     {"config"},
     {"errors"},
 )

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from promptstill.config import resolve
 from promptstill.errors import DataError, UsageError
-from promptstill.settings import PRESETS, Distill, FromImages, FromNames, preset, read_names
+from promptstill.naming import read_names
+from promptstill.settings import PRESETS, Distill, FromImages, FromNames, preset
 
 GIVEN: dict[str, Any] = {"classes": "dog,cat", "out": "run"}
 

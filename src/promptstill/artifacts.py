@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 import yaml
+from filelock import FileLock, Timeout
 
 from promptstill.config import Settings
 from promptstill.errors import DataError, Interrupted, PromptstillError, SpaceError, UsageError
@@ -23,6 +24,7 @@ log = logging.getLogger("promptstill")
 T = TypeVar("T")
 
 DONE = "done.json"
+LOCK = ".lock"  # of the process that works in a run folder; it goes with its process, however that ends
 NOT_IDENTITY = {"out", "device", "store"}  # settings that do not make it another run
 
 
@@ -50,7 +52,8 @@ def write_atomic(path: Path, write: bytes | str | Callable[[Path], object]) -> N
                 os.fsync(handle.fileno())
             part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, nothing is there to be removed
+            part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -87,14 +90,19 @@ class Run:
         """Create the folder, or continue the run in it.
 
         Raises:
-            UsageError: the folder holds another run, or files that are no run.
+            UsageError: the folder holds another run, or files that are no run, or another process works in it.
         """
         wanted = settings.model_dump(mode="json", exclude=NOT_IDENTITY)
         there, failed = folder.is_dir(), False
         try:
             with disk_full_is_an_error(folder):
+                folder.mkdir(parents=True, exist_ok=True)
                 _claim(folder, wanted)
+                lock = FileLock(folder / LOCK)
+                lock.acquire(timeout=0)
                 handler = _LogFile(folder / "run.log", encoding="utf-8")
+        except Timeout:
+            raise UsageError(f"another process works in {folder}; wait for it, or choose another --out") from None
         except OSError as error:
             raise UsageError(f"cannot write to {folder} ({error.strerror}); choose another --out") from None
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -110,8 +118,10 @@ class Run:
             log.removeHandler(handler)
             with suppress(OSError):  # a full disk has been named already
                 handler.close()
+                (folder / LOCK).unlink(missing_ok=True)
             if failed:
                 _withdraw(folder, keep=there)
+            lock.release()
 
     def once(self, name: str, make: Callable[[Path], dict[str, Any] | None], load: Callable[[Path], T]) -> T:
         """Make a stage's folder unless it is done, then load it.
@@ -147,11 +157,14 @@ class _LogFile(logging.FileHandler):
 
 def _claim(folder: Path, wanted: dict[str, Any]) -> None:
     """Make the folder this run's own, unless something else is in it."""
-    folder.mkdir(parents=True, exist_ok=True)
     config = folder / "config.yaml"
     if config.is_file():
-        _refuse_other(folder, yaml.safe_load(config.read_text(encoding="utf-8")), wanted)
-    elif any(p for p in folder.iterdir() if not p.name.endswith(".part")):
+        try:
+            there = yaml.safe_load(config.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            there = None
+        _refuse_other(folder, there, wanted)
+    elif any(p for p in folder.iterdir() if not p.name.endswith(".part") and p.name != LOCK):
         raise UsageError(f"{folder} is not empty and holds no run; choose another --out")
     else:
         write_atomic(config, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
@@ -159,7 +172,7 @@ def _claim(folder: Path, wanted: dict[str, Any]) -> None:
 
 def _withdraw(folder: Path, *, keep: bool) -> None:
     """Remove a run that failed before it made anything, so that the mended command finds its folder free."""
-    if any(p.is_file() and p.name not in ("config.yaml", "run.log", "spent.json") for p in folder.rglob("*")):
+    if any(p.is_file() and p.name not in ("config.yaml", "run.log", "spent.json", LOCK) for p in folder.rglob("*")):
         return
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -5,6 +5,7 @@ import inspect
 import json as json_module
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ import typer
 from promptstill.config import Settings, resolve
 from promptstill.errors import PromptstillError
 from promptstill.measuring import BaseToNovel, DataFree, FewShot, Transfer
-from promptstill.settings import PRESETS, FromImages, FromNames, Teach, as_names, preset
+from promptstill.naming import as_names
+from promptstill.settings import PRESETS, FromImages, FromNames, Teach, preset
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Class names in, small verified classifier out."
@@ -157,7 +159,8 @@ def vectors(
         made = pipeline.retarget_student(student, classes, out, teacher, set).vectors
     else:
         made = pipeline.vectors(classes, out, teacher or "nano", set)
-    print(f"Made {out}: {len(made.names)} classes by {made.teacher}, {len(made.templates)} text(s) each.")
+    what = "class" if len(made.names) == 1 else "classes"
+    print(f"Made {out}: {len(made.names)} {what} by {made.teacher}, {len(made.templates)} text(s) each.")
 
 
 @app.command("import-official")
@@ -195,13 +198,18 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="one JSON line a picture")] = False,
 ) -> None:
     """Name what is in pictures."""
-    from promptstill.stages.predict import load
+    from promptstill.stages.predict import answers, load
 
-    for image, row in zip(images, load(student).predict(images, top), strict=True):
-        if json:
+    code = 0
+    for image, row in answers(load(student), images, top):
+        if isinstance(row, PromptstillError):  # the others are answered all the same
+            print(f"promptstill: {row}", file=sys.stderr)
+            code = row.exit_code
+        elif json:
             print(json_module.dumps({"image": str(image), "predictions": [vars(p) for p in row]}))
         else:
             print(f"{image}: " + ", ".join(f"{p.label} {p.probability:.1%}" for p in row))
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -228,7 +236,7 @@ def push(
     from promptstill.pipelines.share import plan_push, push_student
 
     if dry_run:
-        for name, size in plan_push(student).items():
+        for name, size in plan_push(student, repo).items():
             print(f"{name} {size / 1e6:.3f} MB -> {repo}")
         return
     print(push_student(student, repo, private=private))
@@ -298,12 +306,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("promptstill").propagate = False  # the run's log file has it; the screen has bars and tables
     command = typer.main.get_command(app)
     try:
-        return int(command.main(list(arguments) if arguments is not None else None, standalone_mode=False) or 0)
+        code = int(command.main(list(arguments) if arguments is not None else None, standalone_mode=False) or 0)
+        if code == 128 + signal.SIGINT:  # the command line's own code for a KeyboardInterrupt
+            raise KeyboardInterrupt
+        return code
     except PromptstillError as error:
         print(f"promptstill: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("promptstill: stopped; the same command continues this run", file=sys.stderr)
+        print("promptstill: stopped; start the same command again, it continues a run", file=sys.stderr)
         return 75
     except Exception as error:
         code = getattr(error, "exit_code", None)  # only the command line's own errors have one

@@ -17,7 +17,7 @@ CONFIG_LIMIT = 1_000_000  # bytes; a run's YAML is a few hundred
 class Settings(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 S = TypeVar("S", bound=Settings)
@@ -91,15 +91,21 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
 
 
 def _explain(kind: type[Settings], error: ValidationError) -> Iterator[str]:
+    told = {item["loc"][:1] for item in error.errors() if item["type"] != "too_short"}
     for item in error.errors():
+        if item["type"] == "too_short" and item["loc"][:1] in told:
+            continue  # it is too short because of the other mistake
         where = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             near = difflib.get_close_matches(where, list(_keys(kind)), n=1, cutoff=0.4)
             yield f"{where} is unknown" + (f" (did you mean {near[0]}?)" if near else "")
         elif item["type"] == "missing":
-            yield f"{where} is missing"
+            yield f"{where} is missing; give it"
+        elif item["type"] == "model_type":
+            yield f"{where} is a group of settings; give {where}.KEY=VALUE"
         else:
-            message = item["msg"][0].lower() + item["msg"][1:]
+            message = item["msg"].removeprefix("Value error, ")
+            message = message[0].lower() + message[1:]
             yield where + (": " if isinstance(item["input"], Mapping) else f" = {item['input']!r}: ") + message
 
 

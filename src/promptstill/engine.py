@@ -2,10 +2,11 @@
 
 import hashlib
 import logging
+import os
 import signal
 import threading
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -67,6 +68,8 @@ class Stopper:
             raise KeyboardInterrupt
         self._asked = signal.Signals(number).name
         log.warning("%s: stopping at the next safe point", self._asked)
+        with suppress(OSError):
+            os.write(2, b"stopping at the next safe point; once more ends at once\n")  # a handler must not print
 
     @contextmanager
     def listening(self) -> Generator["Stopper"]:

@@ -5,55 +5,15 @@ answer ``--help`` without importing torch. Each class names its reader.
 """
 
 import difflib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from promptstill.config import Settings
 from promptstill.distilling import DFKD, PROMPTKD, Distill
-from promptstill.errors import DataError, UsageError
-
-
-def read_names(value: object) -> object:
-    """Class names from a sequence, a comma-separated text, or a text file with one name a line.
-
-    Raises:
-        DataError: a name is empty or stands twice, or the file cannot be read.
-    """
-    if isinstance(value, str | Path):
-        text = str(value)
-        path = Path(text)
-        if "," not in text and path.suffix == ".txt":
-            if not path.is_file():
-                raise DataError(f"class file {text} does not exist; give a text file with one name a line, or a,b,c")
-            value = path.read_text(encoding="utf-8-sig").splitlines()
-            value = [line for line in value if not line.lstrip().startswith("#")]
-            while value and not value[-1].strip():
-                value.pop()  # a trailing blank line is no class
-        else:
-            value = text.split(",")
-    if not isinstance(value, Sequence):
-        return value
-    names = [str(name).strip() for name in value]
-    empty = [str(i + 1) for i, name in enumerate(names) if not name]
-    if empty or not names:
-        raise DataError(f"class name {', '.join(empty) or '1'} is empty; remove it or name the class")
-    seen: dict[str, str] = {}
-    for name in names:
-        key = name.casefold().replace("_", " ")
-        if key in seen:
-            raise DataError(f"class name {name!r} stands twice (as {seen[key]!r}); every class needs its own name")
-        seen[key] = name
-    return tuple(names)
-
-
-def as_names(classes: Sequence[str] | str | Path) -> tuple[str, ...]:
-    """:func:`read_names` for what a caller gives."""
-    names = read_names(classes)
-    assert isinstance(names, tuple)
-    return names
+from promptstill.errors import UsageError
+from promptstill.naming import Names, check_several
 
 
 def check_template(template: str) -> str:
@@ -63,7 +23,6 @@ def check_template(template: str) -> str:
     return template
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(read_names)]
 Template = Annotated[str, AfterValidator(check_template)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -236,10 +195,12 @@ class Evaluate(Settings):
 class RunSettings(Settings):
     """What both pipelines share."""
 
-    classes: Names = Field(description="class names: a,b,c or a .txt file with one a line")
+    classes: Annotated[Names, AfterValidator(check_several)] = Field(
+        description="class names: a,b,c or a .txt file with one a line"
+    )
     out: Path = Field(description="run folder; continued if it holds this run, refused if it holds another")
     teacher: str = Field(
-        default="nano", description="nano | openclip:MODEL/TAG | dir:PATH | hf:ORG/REPO[@REV] | prompted:FOLDER | A+B"
+        default="nano", description="nano | openclip:MODEL/TAG | dir:PATH | hf:ORG/REPO@REV | prompted:FOLDER | A+B"
     )
     student: str = Field(default="nano-student", description="nano-student | prompted:CLIP-URI | timm:ARCH[.TAG]")
     student_weights: Path | None = Field(default=None, description="a local checkpoint file for the student's backbone")
@@ -264,7 +225,7 @@ class Teach(Settings):
     images: str = Field(description="DIR with CLASS/* or DOMAIN/CLASS/* | pictograms (its train split)")
     out: Path = Field(description="run folder; then --teacher prompted:OUT is the new teacher")
     classes: Names = Field(default=(), description="learn on these alone: a,b,c or a .txt file; all if not given")
-    teacher: str = Field(default="nano", description="nano | openclip:MODEL/TAG | dir:PATH | hf:ORG/REPO[@REV]")
+    teacher: str = Field(default="nano", description="nano | openclip:MODEL/TAG | dir:PATH | hf:ORG/REPO@REV")
     shots: int = Field(default=16, ge=1, description="labelled images of each class, or all if there are fewer")
     benchmark: str | None = Field(default=None, description="measure on it before and after: pictograms | dir:PATH")
     seed: int = Field(default=0, ge=0, description="every random draw follows from it")

@@ -1,5 +1,6 @@
 """A picture has the same answer as path, bytes, PIL image, array or tensor."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image
 from promptstill.data.images import open_images
 from promptstill.errors import DataError, UsageError
 from promptstill.models.clip import Clip
-from promptstill.stages.predict import Classifier, load
+from promptstill.stages.predict import Classifier, as_picture, load
 from small_runs import CLASSES, as_png, distilled, vectors_of
 
 
@@ -117,3 +118,24 @@ def test_what_is_no_picture_is_refused(classifier: Classifier, image: object, ki
     with pytest.raises(kind) as caught:
         classifier.predict_proba([image])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "RGBA", "P", "L", "turned"])
+def test_an_open_image_is_what_its_file_is(tmp_path: Path, mode: str) -> None:
+    rng = np.random.default_rng(0)
+    if mode == "I;16":
+        picture = Image.fromarray(rng.integers(0, 65536, (9, 7), dtype=np.uint16))
+    else:
+        picture = Image.fromarray(rng.integers(0, 256, (9, 7, 4), dtype=np.uint8), "RGBA")
+        picture = picture if mode == "RGBA" else picture.convert("RGB" if mode == "turned" else mode)
+    exif = Image.Exif()
+    exif[0x0112] = 6 if mode == "turned" else 1
+    picture.save(tmp_path / "x.png", exif=exif)
+    with Image.open(tmp_path / "x.png") as opened:
+        assert as_picture(opened).tobytes() == as_picture(tmp_path / "x.png").tobytes()
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match=r"pipe\.png: not a regular file"):
+        as_picture(tmp_path / "pipe.png")

@@ -35,5 +35,5 @@ def test_a_class_has_the_same_vector_whatever_stands_beside_it(clip: Clip) -> No
 
 
 def test_a_name_that_is_too_long_is_told_with_its_length(clip: Clip) -> None:
-    with pytest.raises(DataError, match="reads 24; shorten it"):
+    with pytest.raises(DataError, match="over 24 tokens"):
         class_vectors(clip, ("dog " * 30,), Vectors())

@@ -11,6 +11,7 @@ from PIL import Image
 from promptstill.errors import DataError
 
 PIXEL_LIMIT = 64_000_000  # declared pixels; checked from the header before decoding
+TOO_LARGE = f"it declares more than {PIXEL_LIMIT / 1e6:.0f} megapixels"
 BYTES_LIMIT = 64 << 20  # encoded bytes of one image
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # no format that starts another program (EPS, WMF)
 TURNS = {  # EXIF orientation -> what puts the image upright
@@ -72,19 +73,29 @@ def decode(data: bytes, name: str) -> Image.Image:
         raise image_error(name, "the file is empty")
     if len(data) > BYTES_LIMIT:
         raise image_error(name, too_long(len(data)))
-    too_large = f"it declares more than {PIXEL_LIMIT / 1e6:.0f} megapixels"
     try:
         with _quiet, Image.open(io.BytesIO(data), formats=_formats()) as image:
-            if image.width * image.height > PIXEL_LIMIT:
-                raise image_error(name, too_large)
-            image.load()
-            return _rgb(_upright(image))
+            return normal(image, name)
     except (DataError, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise image_error(name, too_large) from None
+        raise image_error(name, TOO_LARGE) from None
     except Image.UnidentifiedImageError:
         raise image_error(name, "not an image of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF)") from None
+    except Exception as error:  # a decoder may raise anything on damaged bytes
+        raise image_error(name, f"damaged or cut short ({brief(error)})") from None
+
+
+def normal(image: Image.Image, name: str) -> Image.Image:
+    """An image that Pillow has opened -> as :func:`decode` gives it. Raises ``DataError`` likewise."""
+    if image.width * image.height > PIXEL_LIMIT:
+        raise image_error(name, TOO_LARGE)
+    try:
+        with _quiet:
+            image.load()
+            return _rgb(_upright(image))
+    except MemoryError:
+        raise
     except Exception as error:  # a decoder may raise anything on damaged bytes
         raise image_error(name, f"damaged or cut short ({brief(error)})") from None
 

@@ -112,6 +112,8 @@ def load_bundle(folder: Path) -> Bundle:
     """
     folder = find_bundle(folder)
     if not (folder / "config.json").is_file():
+        if (folder / "config.yaml").is_file():
+            raise DataError(f"the run in {folder} has no student yet; start its command again, it continues")
         raise DataError(f"{folder} is no student: it has no config.json; give RUN or RUN/4-student")
     config = read_json(folder / "config.json")
     if not isinstance(config, dict) or "architecture" not in config:

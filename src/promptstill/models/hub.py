@@ -43,23 +43,31 @@ def push(folder: Path, repo: str, *, private: bool = False) -> str:
         MissingError: the hub cannot be reached or says no.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import HFValidationError
 
     api = HfApi()
     listed(folder)
+    check_name(repo)
     try:
         api.create_repo(repo, private=private, exist_ok=True)
         made: Any = api.upload_folder(
             repo_id=repo, folder_path=folder, allow_patterns=list(FILES), commit_message="Student by promptstill"
         )
-    except HFValidationError:
-        raise UsageError(f"{repo!r} is no name of a repository; give ORG/NAME") from None
     except Exception as error:  # as above
         reason = _first_line(error)
         raise MissingError(
             f"cannot push to {repo!r}: {reason}; check the name, the network and `hf auth login`"
         ) from None
     return f"{PREFIX}{repo}@{made.oid}"
+
+
+def check_name(repo: str) -> None:
+    """Raise :class:`UsageError` for what no repository can be called."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError:
+        raise UsageError(f"{repo!r} is no name of a repository; give ORG/NAME") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ that learn: PromptKD's), and ``timm:ARCH[.TAG]`` (with a tag the hub's weights, 
 """
 
 import difflib
+import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -222,7 +223,8 @@ def _create(uri: str, arguments: dict[str, Any], size: int, *, pretrained: bool)
 def _load_backbone(backbone: nn.Module, path: Path) -> None:
     """Fill a backbone from a safetensors file or a plain state dict; names must match, a classifier may be extra."""
     if not path.is_file():
-        raise MissingError(f"student weights {path} do not exist; give a .safetensors or .pth file")
+        what = "are a folder" if path.is_dir() else "do not exist"
+        raise MissingError(f"student weights {path} {what}; give a .safetensors or .pth file")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -231,6 +233,8 @@ def _load_backbone(backbone: nn.Module, path: Path) -> None:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
         missing, _ = backbone.load_state_dict(state, strict=False)
+    except pickle.UnpicklingError:  # torch would advise to run what is in it
+        raise MissingError(f"{path} holds more than plain tensors; give a plain state dict of this model") from None
     except Exception as error:  # every reader fails in its own way on a foreign file
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".:")
         raise MissingError(f"cannot read {path} ({reason}); give a plain state dict of this very model") from None

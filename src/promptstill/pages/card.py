@@ -27,7 +27,7 @@ def card(report: dict[str, Any]) -> str:
     classes = list(report["classes"])
     made = (
         f"It was distilled by promptstill {report['versions']['promptstill']} "
-        f"({report['pipeline']}) from the teacher `{report['teacher']}`; its backbone began with these weights: "
+        f"({report['pipeline']}) from the teacher `{report['teacher']}`; its backbone's first weights: "
         f"{report['backbone']}. {report['strictness']}"
     )
     parts = [
@@ -68,7 +68,7 @@ def _accuracy(report: dict[str, Any]) -> list[str]:
         return ["It was not measured on labelled images."]
     rows = [
         f"| {name} | {row['teacher']:.1f} | {row['student']:.1f} | {row['n']} |"
-        for name, row in evaluation["domains"].items()
+        for name, row in sorted(evaluation["domains"].items())
     ]
     mean = evaluation["mean"]
     rows.append(f"| mean | {mean['teacher']:.1f} | {mean['student']:.1f} | |")

@@ -137,10 +137,10 @@ def _curve(curve: Curve, x_at: Scale, y_at: Scale, axes: tuple[str, str]) -> lis
 
 
 def nice(low: float, high: float) -> tuple[float, float]:
-    """A range that starts at zero where that costs little, and never has no height."""
+    """A range that starts at zero where that costs little, and never has no height: one value stands at the top."""
     if 0 <= low <= 0.6 * high:
         low = 0.0
-    return (low, high) if high > low else (low, low + 1.0)
+    return (low, high) if high > low else (min(0.0, low), max(0.0, high) or 1.0)
 
 
 def scatter(points: np.ndarray, groups: Sequence[str], right: Sequence[bool], label: str) -> Markup:

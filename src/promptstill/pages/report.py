@@ -102,9 +102,12 @@ def sentence(report: dict[str, Any]) -> str:
 
 
 def _warnings(report: dict[str, Any]) -> list[str]:
+    told: list[str] = []
     if report.get("selected_on_test_data"):
-        return ["Something was selected on test data in this run: its figures flatter it."]
-    return []
+        told.append("Something was selected on test data in this run: its figures flatter it.")
+    if report["evaluation"] and report["evaluation"].get("not_tested"):
+        told.append(f"The benchmark has no picture of {listed(report['evaluation']['not_tested'], 10)}.")
+    return told
 
 
 def _tiles(report: dict[str, Any], evaluation: dict[str, Any] | None) -> list[Section]:
@@ -124,7 +127,10 @@ def _tiles(report: dict[str, Any], evaluation: dict[str, Any] | None) -> list[Se
         "fewer operations an image than the teacher",
     )
     tile(f"{student['latency_ms']:.1f} ms", f"an image; the teacher {teacher['latency_ms']:.1f} ms")
-    tile(seconds(sum(stage["seconds"] for stage in report["stages"].values())), "from the names to the student")
+    tile(
+        seconds(sum(stage["seconds"] for stage in report["stages"].values())),
+        "from the names to the student" if report["pipeline"] == "from-names" else "from the images to the student",
+    )
     return tiles
 
 
@@ -193,6 +199,8 @@ def _sheet(each: Shown) -> Section | None:
     total, prompted = each.run.report["stages"]["3-images"]["images"], pictures[0]["prompt"]
     what = "surrogate pictures that the generator painted, each with its prompt" if prompted else "unlabeled pictures"
     note = f"{len(pictures)} of {total:,} {what}, evenly chosen, and what the teacher sees in them."
+    if left := each.run.report["stages"]["3-images"].get("rejected"):
+        note += f" {count(left, 'picture')} could not be used and {'was' if left == 1 else 'were'} left out."
     share = each.run.report["stages"]["3-images"].get("recognised_by_teacher")
     if prompted and share is not None:
         note += f" The teacher calls {percent(100 * share, 0)} of all by the class they were painted for."

@@ -39,11 +39,14 @@ def report(frame: Frame, bundle: Bundle, origin: Origin) -> Report:
 
     def make(folder: Path) -> None:
         chosen, shipped = frame.settings.evaluate, frame.run.folder / "4-student"
+        frame.stopper.check()
         measured = measure(bundle, frame.teacher, frame.benchmark, chosen) if frame.benchmark is not None else None
+        frame.stopper.check()
         asked = _asked(frame, origin) | {"other_classes": _other_classes(frame, bundle)}
         if measured:
             measured.predictions.save(folder)
             asked["calibration"] = calibration(measured.predictions)
+        frame.stopper.check()
         figures, notes = measured.figures if measured else None, frame.run.notes()
         made = make_report(bundle, frame.teacher, figures, asked, notes, shipped)
         made.content["macs"] = work(made.content)

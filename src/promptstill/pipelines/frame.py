@@ -1,8 +1,10 @@
 """What both stories share: the cast (teacher, student, benchmark), and the stages that do not differ."""
 
+import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ from lightning_fabric import Fabric
 from promptstill.artifacts import ClassVectors, Run, write_json
 from promptstill.data.benchmarks import Benchmark, load_benchmark
 from promptstill.data.images import Images
-from promptstill.engine import Stopper, make_fabric, stream_seed
-from promptstill.errors import UsageError
+from promptstill.data.index import check_images
+from promptstill.engine import Stopper, make_fabric, stream_seed, tracked
+from promptstill.errors import DataError, UsageError
 from promptstill.models.bundle import Bundle, load_bundle
 from promptstill.models.clip import Clip
 from promptstill.models.learner import what_learns
@@ -22,6 +25,8 @@ from promptstill.settings import Evaluate, RunSettings
 from promptstill.stages.distill import distill, prepare
 from promptstill.stages.evaluate import evaluate
 from promptstill.stages.teach import class_vectors
+
+SHOWN = 3  # damaged pictures that are named
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,8 @@ def framed(settings: RunSettings) -> Generator[Frame]:
     teacher = load_teacher(settings.teacher).to(fabric.device)
     student = cast_student(settings, teacher)
     benchmark = open_benchmark(settings.benchmark, settings.classes) if settings.benchmark else None
+    if benchmark and not settings.out.exists():  # they were looked at when the run began
+        refuse_damaged(benchmark)
     with Run.open(settings.out, settings) as run, Stopper().listening() as stopper:
         yield Frame(settings, run, stopper, fabric, teacher, student, benchmark)
 
@@ -99,6 +106,18 @@ def open_benchmark(uri: str, classes: Sequence[str]) -> Benchmark:
     return load_benchmark(uri).restrict(classes)
 
 
+def refuse_damaged(benchmark: Benchmark) -> None:
+    """Raise :class:`DataError` for test pictures that cannot be read: all of them are told, before any long work."""
+    _, bad = check_images(benchmark.labelled.images, progress=partial(tracked, "check test pictures"))
+    if bad:
+        first = ", ".join(f"{each.id} ({each.reason})" for each in bad[:SHOWN])
+        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        raise DataError(
+            f"{len(bad)} of {len(benchmark)} test pictures of {benchmark.name} cannot be read: {first}{more}; "
+            "replace or remove them"
+        )
+
+
 def evaluate_student(
     student: str | Path, benchmark: str, teacher: str | None = None, json: Path | None = None
 ) -> dict[str, Any]:
@@ -106,12 +125,22 @@ def evaluate_student(
 
     ``teacher`` is the one named in the bundle unless given.
     """
-    if json and (json.is_dir() or any(parent.is_file() for parent in json.parents)):
-        raise UsageError(f"cannot write {json}: a file must stand in a folder; choose another place")
+    if json:
+        _refuse_place(json)
     bundle = load_bundle(Path(student))
     scored = open_benchmark(benchmark, bundle.vectors.names)
+    refuse_damaged(scored)
     figures = evaluate(bundle, load_teacher(teacher or bundle.vectors.teacher), scored, Evaluate())
     if json:
-        json.parent.mkdir(parents=True, exist_ok=True)
         write_json(json, figures)
     return figures
+
+
+def _refuse_place(path: Path) -> None:
+    """Make the folder of a file, and raise :class:`UsageError` now if the file could not be written later."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {path} ({error.strerror}); choose another place") from None
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UsageError(f"cannot write {path}: no file can be made there; choose another place")

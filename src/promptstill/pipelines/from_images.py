@@ -3,6 +3,7 @@
 names -> class vectors; unlabeled images -> teacher's soft labels -> student -> report
 """
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from promptstill.pipelines.finish import Origin, report
 from promptstill.pipelines.frame import framed
 from promptstill.settings import FromImages
 from promptstill.settings import preset as find_preset
+
+log = logging.getLogger("promptstill")
 
 
 def from_images(
@@ -46,6 +49,8 @@ def run(settings: FromImages, strictness: str | None = None) -> Report:
         def index_images(folder: Path) -> dict[str, Any]:
             kept, rejected = check_images(source, progress=partial(tracked, "check images"))
             save_index(kept, rejected, folder)
+            if rejected:
+                log.warning("%d of %d images are left out, see index.jsonl", len(rejected), len(kept) + len(rejected))
             return {"images": len(kept), "rejected": len(rejected)}
 
         vectors = frame.teach()

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import torch
 
 from promptstill.artifacts import Prompts
 from promptstill.data.benchmarks import open_unlabeled
+from promptstill.data.images import Images
 from promptstill.data.styles import load_styles
 from promptstill.data.templates import expand
 from promptstill.engine import Stopper, make_fabric, progress
+from promptstill.errors import DataError
 from promptstill.models.bundle import load_bundle
 from promptstill.models.clip import Clip
 from promptstill.models.generator import load_generator
@@ -46,7 +49,8 @@ class Need:
 def plan_from_images(settings: FromImages) -> list[Need]:
     """Needs of a from-images run; reads a few of the images and times a few steps."""
     images = open_unlabeled(settings.images, settings.limit)
-    reading = _seconds(lambda: [images.read(i) for i in range(min(PROBE, len(images)))]) / min(PROBE, len(images))
+    probed = min(PROBE, len(images))
+    reading = _seconds(lambda: [_read(images, i) for i in range(probed)]) / probed
     index = Need("3-images", len(images), reading * len(images), 3e-4 * len(images))
     return _plan(settings, index, lambda _: index)
 
@@ -108,6 +112,11 @@ def show(needs: list[Need]) -> None:
     seconds, megabytes = sum(n.seconds for n in needs), sum(n.megabytes for n in needs)
     table.add_row("all", "", f"{seconds:.0f}", f"{megabytes:.1f}", style="bold")
     Console().print(table)
+
+
+def _read(images: Images, index: int) -> None:
+    with suppress(DataError):  # the run leaves it out
+        images.read(index)
 
 
 def _seconds(work: Callable[[], Any]) -> float:

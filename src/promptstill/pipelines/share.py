@@ -15,8 +15,9 @@ def push_student(student: str | Path, repo: str, *, private: bool = False) -> st
     return hub.push(checked(student), repo, private=private)
 
 
-def plan_push(student: str | Path) -> dict[str, int]:
-    """The files that would be uploaded, and the bytes of each."""
+def plan_push(student: str | Path, repo: str) -> dict[str, int]:
+    """The files that would be uploaded to ``repo``, and the bytes of each; errors as of :func:`push_student`."""
+    hub.check_name(repo)
     return hub.listed(checked(student))
 
 

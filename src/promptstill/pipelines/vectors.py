@@ -9,7 +9,8 @@ from promptstill.errors import UsageError
 from promptstill.models.bundle import Bundle, load_bundle, save_bundle
 from promptstill.models.teachers import load_teacher
 from promptstill.models.vectors import retarget
-from promptstill.settings import Vectors, as_names
+from promptstill.naming import as_names
+from promptstill.settings import Vectors
 from promptstill.stages.teach import class_vectors
 
 Names = Sequence[str] | str | Path
@@ -29,7 +30,7 @@ def vectors(
     folder, names, settings = Path(out), as_names(classes), resolve(Vectors, {}, overrides=set)
     _refuse_others(folder, "vectors.json")
     made = class_vectors(load_teacher(teacher), names, settings)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     made.save(folder)
     return made
 
@@ -52,7 +53,7 @@ def retarget_student(
     _refuse_others(folder, "config.json")
     old = load_bundle(Path(student))
     new = retarget(old, names, teacher)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     save_bundle(new.student, new.vectors, old.config["training"] | {"first_classes": old.vectors.names}, folder)
     write_atomic(folder / "README.md", _card(old, new))
     return new
@@ -62,6 +63,13 @@ def _refuse_others(folder: Path, marker: str) -> None:
     """Only a new or empty folder, or one of the same kind, is written to."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / marker).is_file()):
         raise UsageError(f"{folder} holds something else; choose another --out")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder} ({error.strerror}); choose another --out") from None
 
 
 def _card(old: Bundle, new: Bundle) -> str:

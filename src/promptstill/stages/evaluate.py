@@ -27,7 +27,8 @@ Embed = Callable[[Tensor], Tensor]
 def evaluate(bundle: Bundle, teacher: Clip | None, benchmark: Benchmark, settings: Evaluate) -> dict[str, Any]:
     """Accuracy in per cent by domain over the student's classes; the teacher is scored with the same class vectors.
 
-    Returns ``{"benchmark", "classes", "chance", "domains": {name: {"teacher", "student", "n", ...}}, "mean": {...}}``.
+    Returns ``{"benchmark", "classes", "chance", "not_tested", "domains": {name: {"teacher", "student", "n", ...}},
+    "mean": {...}}``; ``not_tested`` are the classes of which the benchmark has no picture.
     """
     return measure(bundle, teacher, benchmark, settings).figures
 
@@ -65,7 +66,9 @@ def measure(bundle: Bundle, teacher: Clip | None, benchmark: Benchmark, settings
     mean = {who: statistics.fmean(row[who] for row in domains.values()) for who in columns}
     mean |= {f"{who}_macro": statistics.fmean(row[f"{who}_macro"] for row in domains.values()) for who in columns}
     chance = 100 / len(bundle.vectors.names)
+    seen = {label for domain in scored.domains.values() for label in domain.labels}
     about = {"benchmark": benchmark.name, "classes": len(bundle.vectors.names), "chance": chance}
+    about |= {"not_tested": [name for number, name in enumerate(bundle.vectors.names) if number not in seen]}
     kept = _predictions(scored, {who: Answers.join(parts) for who, parts in said.items()})
     return Measured(about | {"domains": domains, "mean": mean}, kept, np.concatenate(features))
 

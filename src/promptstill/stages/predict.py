@@ -1,6 +1,7 @@
 """A finished student at work: pictures in, class names out."""
 
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from promptstill.artifacts import ClassVectors
-from promptstill.data.decode import decode
+from promptstill.data.decode import BYTES_LIMIT, decode, image_error, normal, too_long
 from promptstill.errors import DataError, UsageError
 from promptstill.models.bundle import Bundle, load_bundle
 from promptstill.models.vectors import retarget
+from promptstill.naming import as_names
 from promptstill.ops.preprocess import to_array, to_unit
-from promptstill.settings import as_names
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,25 @@ class Classifier:
     def predict_proba(self, images: Sequence[Any], batch_size: int = 64) -> np.ndarray:
         """Probabilities (N, K) of paths, bytes, PIL images, (H, W, 3) uint8 arrays or (3, H, W) tensors in [0, 1].
 
+        One of these alone is a sequence of one.
+
         Raises:
             DataError: an image cannot be read. UsageError: it is of no type that can be one.
         """
-        rows = []
+        rows, images = [], listed(images)
         for start in range(0, len(images), batch_size):
             part = [to_array(as_picture(image), self.preprocess) for image in images[start : start + batch_size]]
             rows.append(self._scores(to_unit(np.stack(part))).softmax(-1))
         return torch.cat(rows).numpy() if rows else np.zeros((0, len(self.labels)), np.float32)
 
     def predict(self, images: Sequence[Any], top: int = 5) -> list[list[Prediction]]:
-        """The ``top`` classes of each image, best first."""
-        if isinstance(images, str | Path | bytes | Image.Image) or getattr(images, "ndim", 4) == 3:
-            images = [images]
+        """The ``top`` classes of each image, best first.
+
+        Raises:
+            DataError: an image cannot be read. UsageError: it is of no type that can be one, or ``top`` is no count.
+        """
+        if top < 1:
+            raise UsageError(f"top={top} names no class; give 1 or more")
         best = np.argsort(-(scores := self.predict_proba(images)), axis=1, kind="stable")[:, :top]
         return [
             [Prediction(self.labels[k], float(row[k])) for k in order] for row, order in zip(scores, best, strict=True)
@@ -77,14 +84,42 @@ class Classifier:
         return Classifier(retarget(self.bundle, as_names(classes), teacher))
 
 
+def answers(
+    classifier: Classifier, paths: Sequence[Path], top: int, batch_size: int = 64
+) -> Iterator[tuple[Path, list[Prediction] | DataError]]:
+    """Each picture file with its ``top`` classes, or with why it cannot be read."""
+    for start in range(0, len(paths), batch_size):
+        found: list[tuple[Path, Image.Image | DataError]] = []
+        for path in paths[start : start + batch_size]:
+            try:
+                found.append((path, as_picture(path)))
+            except DataError as error:
+                found.append((path, error))
+        said = iter(classifier.predict([each for _, each in found if isinstance(each, Image.Image)], top))
+        for path, each in found:
+            yield path, each if isinstance(each, DataError) else next(said)
+
+
+def listed(images: Any) -> Sequence[Any]:
+    """Several pictures as they are, one alone as a list."""
+    if isinstance(images, str | Path | bytes | Image.Image) or getattr(images, "ndim", 4) in (2, 3):
+        return [images]
+    return images
+
+
 def as_picture(image: object) -> Image.Image:
     """Whatever stands for a picture -> PIL, RGB."""
     if isinstance(image, Image.Image):
-        return image.convert("RGB")
+        return normal(image, "the picture")
     if isinstance(image, bytes):
         return decode(image, "bytes")
     if isinstance(image, str | Path):
         try:
+            about = Path(image).stat()
+            if stat.S_ISFIFO(about.st_mode):  # reading a pipe would wait for ever
+                raise image_error(str(image), "not a regular file")
+            if about.st_size > BYTES_LIMIT:
+                raise image_error(str(image), too_long(about.st_size))
             return decode(Path(image).read_bytes(), str(image))
         except OSError as error:
             raise DataError(f"cannot read {image}: {error.strerror}; check the path") from None

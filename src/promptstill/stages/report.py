@@ -94,12 +94,16 @@ def show(report: Report, console: Console | None = None) -> None:
     console, content = console or Console(), report.content
     if content["evaluation"]:
         console.print(accuracy_table(content["evaluation"]))
-    table = Table("", "parameters", "MACs", "latency", "size", title="cost of one image", title_justify="left")
+    table = Table("", title="cost of one image", title_justify="left")
+    for name in ("parameters", "MACs", "latency", "size"):
+        table.add_column(name, justify="right")
     for who, row in content["cost"].items():
         million = f"{row['parameters'] / 1e6:.2f} M", f"{row['macs'] / 1e6:.1f} M"
         table.add_row(who, *million, f"{row['latency_ms']:.2f} ms", f"{row['megabytes']:.2f} MB")
     console.print(table)
-    spent = Table("stage", "seconds", "images", title="spent", title_justify="left")
+    spent = Table("stage", title="spent", title_justify="left")
+    for name in ("seconds", "images"):
+        spent.add_column(name, justify="right")
     for name, notes in content["stages"].items():
         spent.add_row(name, f"{notes['seconds']:.1f}", str(notes.get("images", "")))
     console.print(spent)
@@ -107,15 +111,19 @@ def show(report: Report, console: Console | None = None) -> None:
 
 def accuracy_table(evaluation: dict[str, Any]) -> Table:
     """Teacher and student by domain; macro accuracy in brackets."""
-    name, count, chance = (evaluation[key] for key in ("benchmark", "classes", "chance"))
-    title = f"{name}: accuracy in % (macro), {count} classes, chance {chance:.1f}"
+    title = f"accuracy in % on {evaluation['benchmark']}"
+    caption = f"over images (over classes); {evaluation['classes']} classes, chance {evaluation['chance']:.1f} %"
+    if evaluation.get("not_tested"):
+        caption += f"; no picture of {', '.join(evaluation['not_tested'])}"
     columns = [who for who in ("teacher", "student") if who in evaluation["mean"]]
-    table = Table("domain", *columns, "images", title=title, title_justify="left")
+    table = Table("domain", title=title, caption=caption, title_justify="left", caption_justify="left")
+    for name in (*columns, "images"):
+        table.add_column(name, justify="right")
 
     def cells(row: dict[str, float]) -> list[str]:
         return [f"{row[who]:.1f} ({row[who + '_macro']:.1f})" for who in columns]
 
-    for name, row in evaluation["domains"].items():
+    for name, row in sorted(evaluation["domains"].items()):
         table.add_row(name, *cells(row), str(row["n"]))
     table.add_row("mean", *cells(evaluation["mean"]), "", style="bold")
     return table
@@ -127,7 +135,7 @@ def write_card(report: Report, folder: Path) -> None:
 
 
 def summary(report: Report, out: Path) -> str:
-    """Three lines: what was made, how good it is, how to use it."""
+    """What was made, how good it is, how to use it: a line each, and one more if pictures were left out."""
     content = report.content
     student, teacher = content["cost"]["student"], content["cost"]["teacher"]
     smaller = teacher["macs"] / max(student["macs"], 1)
@@ -136,11 +144,14 @@ def summary(report: Report, out: Path) -> str:
         f"{smaller:.1f}x fewer MACs than its teacher {content['teacher']}."
     )
     evaluation = content["evaluation"]
-    good = "It was not measured: give --benchmark."
+    good = f"It was not measured: promptstill evaluate {out} --benchmark URI."
     if evaluation:
         mean = evaluation["mean"]
         good = (
             f"On {evaluation['benchmark']} the teacher has {mean['teacher']:.1f} % and the student "
             f"{mean['student']:.1f} % (mean over domains, chance {evaluation['chance']:.1f} %)."
         )
-    return "\n".join((made, good, f"Use it: promptstill predict {out} PICTURE..."))
+    lines = [made, good, f"Use it: promptstill predict {out} PICTURE..."]
+    if left := content["stages"].get("3-images", {}).get("rejected"):
+        lines.insert(1, f"{left} pictures could not be used; {out / '3-images' / 'index.jsonl'} says why.")
+    return "\n".join(lines)

@@ -28,6 +28,7 @@ from promptstill.ops.preprocess import resize, to_unit
 log = logging.getLogger("promptstill")
 
 DROPPED = b"promptstill.dropped"  # key of a shard's metadata: how many prompts have no image in it, by reason
+FEWEST = 2  # images that a student can learn from
 EMBEDDED = 64  # images that go through the teacher together
 REMEMBERED = 64  # finished images a class that warm starts choose from
 
@@ -42,7 +43,7 @@ def synthesize(
     counted. Returns what to note about the images.
 
     Raises:
-        DataError: no image is left.
+        DataError: too few images are left.
     """
     shards = _shards(len(prompts.labels), painter.settings.shard_size)
     done = sum(len(rows) for at, rows in enumerate(shards) if _shard(folder, at).is_file())
@@ -164,7 +165,7 @@ def tally(folder: Path, teacher: Clip, names: Sequence[str]) -> dict[str, Any]:
     ``recognised_by_teacher`` is the share of all whole images that the teacher calls by their class.
 
     Raises:
-        DataError: there is no image.
+        DataError: there are too few images to learn from.
     """
     import pyarrow.parquet as pq
 
@@ -173,10 +174,10 @@ def tally(folder: Path, teacher: Clip, names: Sequence[str]) -> dict[str, Any]:
         told = json.loads(pq.read_schema(path).metadata[DROPPED])
         dropped = {reason: count + told[reason] for reason, count in dropped.items()}
     rows = [row for path in paths for row in _rows(path, ["class", "steps", "teacher_scores"])]
-    if not rows:
+    if len(rows) < FEWEST:
         raise DataError(
-            f"the teacher recognises none of the painted images ({dropped}); give more synthesize.steps, "
-            "another generator, or synthesize.gate=false"
+            f"the teacher recognises {len(rows) or 'none'} of the painted images ({dropped}), too few to learn from; "
+            "give more synthesize.steps, another generator, or synthesize.gate=false, in another --out"
         )
     labels = torch.tensor([row["class"] for row in rows])
     right, whole = sum(map(_recognised, rows)), len(rows) + dropped["not_recognised"]
