@@ -112,9 +112,9 @@ def show(report: Report, console: Console | None = None) -> None:
 def accuracy_table(evaluation: dict[str, Any]) -> Table:
     """Teacher and student by domain; macro accuracy in brackets."""
     title = f"accuracy in % on {evaluation['benchmark']}"
-    caption = f"over images (over classes); {evaluation['classes']} classes, chance {evaluation['chance']:.1f} %"
+    caption = f"over images (over classes)\n{evaluation['classes']} classes, chance {evaluation['chance']:.1f} %"
     if evaluation.get("not_tested"):
-        caption += f"; no picture of {', '.join(evaluation['not_tested'])}"
+        caption += f"\nno picture of {', '.join(evaluation['not_tested'])}"
     columns = [who for who in ("teacher", "student") if who in evaluation["mean"]]
     table = Table("domain", title=title, caption=caption, title_justify="left", caption_justify="left")
     for name in (*columns, "images"):
