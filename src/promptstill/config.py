@@ -91,10 +91,10 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
 
 
 def _explain(kind: type[Settings], error: ValidationError) -> Iterator[str]:
-    told = {item["loc"][:1] for item in error.errors() if item["type"] != "too_short"}
+    inside = {item["loc"][:-1] for item in error.errors()}
     for item in error.errors():
-        if item["type"] == "too_short" and item["loc"][:1] in told:
-            continue  # it is too short because of the other mistake
+        if item["type"] == "too_short" and item["loc"] in inside:
+            continue  # it is too short because of a mistake in it
         where = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             near = difflib.get_close_matches(where, list(_keys(kind)), n=1, cutoff=0.4)

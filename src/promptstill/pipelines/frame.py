@@ -78,7 +78,7 @@ def framed(settings: RunSettings) -> Generator[Frame]:
     teacher = load_teacher(settings.teacher).to(fabric.device)
     student = cast_student(settings, teacher)
     benchmark = open_benchmark(settings.benchmark, settings.classes) if settings.benchmark else None
-    if benchmark and not settings.out.exists():  # they were looked at when the run began
+    if benchmark and not (settings.out / "config.yaml").is_file():  # they were looked at when the run began
         refuse_damaged(benchmark)
     with Run.open(settings.out, settings) as run, Stopper().listening() as stopper:
         yield Frame(settings, run, stopper, fabric, teacher, student, benchmark)

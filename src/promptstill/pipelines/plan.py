@@ -52,7 +52,7 @@ def plan_from_images(settings: FromImages) -> list[Need]:
     probed = min(PROBE, len(images))
     reading = _seconds(lambda: [_read(images, i) for i in range(probed)]) / probed
     index = Need("3-images", len(images), reading * len(images), 3e-4 * len(images))
-    return _plan(settings, index, lambda _: index)
+    return _plan(settings, load_teacher(settings.teacher), index, lambda _: index)
 
 
 def plan_from_names(settings: FromNames) -> list[Need]:
@@ -70,7 +70,7 @@ def plan_from_names(settings: FromNames) -> list[Need]:
         seconds, megabytes = _probe_synthesis(painter, fill("A {}", settings.classes[0]))
         return Need("3-images", count, seconds * count, megabytes * count)
 
-    return _plan(settings, Need("2-prompts", count, writing, 4e-3 * count), synthesis)
+    return _plan(settings, teacher, Need("2-prompts", count, writing, 4e-3 * count), synthesis)
 
 
 def plan_evaluate(student: Path, benchmark: str, teacher: str | None = None) -> list[Need]:
@@ -81,9 +81,9 @@ def plan_evaluate(student: Path, benchmark: str, teacher: str | None = None) -> 
     return [Need("evaluate", tests, tests * each, 0.0)]
 
 
-def _plan(settings: RunSettings, first: Need, third: Callable[[Clip], Need]) -> list[Need]:
+def _plan(settings: RunSettings, teacher: Clip, first: Need, third: Callable[[Clip], Need]) -> list[Need]:
     device = make_fabric(settings.device).device
-    teacher = load_teacher(settings.teacher).to(device)
+    teacher.to(device)
     distill, count = settings.distill, first.images
     student = cast_student(settings, teacher).to(device)
     texts = [fill(template, name) for template in expand(settings.vectors.templates) for name in settings.classes]

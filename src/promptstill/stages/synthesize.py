@@ -4,7 +4,7 @@ import io
 import json
 import logging
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,13 +199,10 @@ def _spread(paths: Sequence[Path], labels: Tensor, teacher: Clip) -> dict[str, f
     """Mean cosine distances of the teacher's embeddings of the images within and between classes; a shard at a time."""
     size, features = teacher.preprocess.size, list[Tensor]()
     for images in (_rows(path, ["image"]) for path in paths):
-        some = [resize(_tensor(row["image"]["bytes"])[None], size) for row in images]
-        features += [teacher.embed_images(torch.cat(part)).cpu() for part in _batched(some)]
+        if images:
+            pixels = torch.cat([resize(_tensor(row["image"]["bytes"])[None], size) for row in images])
+            features += [teacher.embed_images(part).cpu() for part in pixels.split(EMBEDDED)]
     return distances(torch.cat(features), labels)
-
-
-def _batched(images: list[Tensor]) -> Iterator[list[Tensor]]:
-    return (images[start : start + EMBEDDED] for start in range(0, len(images), EMBEDDED))
 
 
 def numbers(folder: Path) -> list[int]:
