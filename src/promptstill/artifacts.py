@@ -96,7 +96,6 @@ class Run:
         there, failed = folder.is_dir(), False
         try:
             with disk_full_is_an_error(folder):
-                folder.mkdir(parents=True, exist_ok=True)
                 _claim(folder, wanted)
                 lock = FileLock(folder / LOCK)
                 lock.acquire(timeout=0)
@@ -157,6 +156,7 @@ class _LogFile(logging.FileHandler):
 
 def _claim(folder: Path, wanted: dict[str, Any]) -> None:
     """Make the folder this run's own, unless something else is in it."""
+    folder.mkdir(parents=True, exist_ok=True)
     config = folder / "config.yaml"
     if config.is_file():
         try:
@@ -164,7 +164,7 @@ def _claim(folder: Path, wanted: dict[str, Any]) -> None:
         except (yaml.YAMLError, UnicodeDecodeError):
             there = None
         _refuse_other(folder, there, wanted)
-    elif any(p for p in folder.iterdir() if not p.name.endswith(".part") and p.name != LOCK):
+    elif any(p for p in folder.iterdir() if not p.name.endswith(".part")):
         raise UsageError(f"{folder} is not empty and holds no run; choose another --out")
     else:
         write_atomic(config, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))

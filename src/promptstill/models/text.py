@@ -27,13 +27,10 @@ class TextTower:
             UsageError: the tower does not embed tokens where we could reach them, or is not causal.
         """
         self.clip = clip
-        if isinstance(clip, Ensemble):
-            reason = "several teachers have no common token table"
-            raise UsageError(f"pseudo-words cannot be put into {clip.uri!r}: {reason}; use the strategy mix instead")
         parts: Any = getattr(clip.model, "text", clip.model)  # open_clip has both layouts
         self.pool = getattr(parts, "text_pool_type", None) or getattr(parts, "pool_type", None)
         self.eot_id = getattr(parts, "text_eos_id", None) or getattr(parts, "eos_id", None)
-        obstacle = _obstacle(parts, self.pool)
+        obstacle = _obstacle(clip, parts, self.pool)
         if obstacle:
             raise UsageError(f"pseudo-words cannot be put into {clip.uri!r}: {obstacle}; use the strategy mix instead")
         self.token_embedding: nn.Embedding = parts.token_embedding
@@ -84,8 +81,10 @@ class TextTower:
         return self.projection(pooled) if isinstance(self.projection, nn.Linear) else pooled @ self.projection
 
 
-def _obstacle(parts: Any, pool: str | None) -> str | None:
+def _obstacle(clip: Clip, parts: Any, pool: str | None) -> str | None:
     """Why pseudo-words cannot go into this tower, if so."""
+    if isinstance(clip, Ensemble):
+        return "several teachers have no common token table"
     if not isinstance(getattr(parts, "token_embedding", None), nn.Embedding):
         return "its text tower is another library's and does not show its token embeddings"
     if getattr(parts, "cls_emb", None) is not None:

@@ -30,7 +30,7 @@ from promptstill.pipelines.frame import cast_student
 from promptstill.pipelines.plan import Need, plan_from_images
 from promptstill.pipelines.tables import TABLES, Rows, gathered
 from promptstill.settings import FromImages, Teach, Vectors
-from promptstill.stages.evaluate import Embed, embed_domain
+from promptstill.stages.evaluate import Embed, at_home, embed_domain
 from promptstill.stages.report import versions
 from promptstill.stages.teach import class_vectors
 
@@ -199,7 +199,7 @@ def _scores(settings: Protocol, task: Task, teacher: str, student: Path, judge: 
     names, vectors = task.train.classes, Vectors(templates=(task.test.template,))
     tuned = load_teacher(teacher).to(device)
     cast: dict[str, tuple[Embed, Preprocess, ClassVectors]] = {
-        "student": (bundle.student.eval().to(device), bundle.student.architecture.preprocess, bundle.reading),
+        "student": (at_home(bundle.student.eval().to(device)), bundle.student.architecture.preprocess, bundle.reading),
         "teacher": (tuned.embed_images, tuned.preprocess, bundle.vectors),
     }
     before = {"teacher zero-shot": settings.teacher} if teacher != settings.teacher else {}
@@ -211,7 +211,7 @@ def _scores(settings: Protocol, task: Task, teacher: str, student: Path, judge: 
     labels, domain = torch.tensor(test.labels), Domain(test.images, test.labels)
     found: dict[str, Any] = {}
     for title, (embed, pre, rows) in cast.items():
-        features = embed_domain(lambda x, embed=embed: embed(x.to(device)), pre, domain, settings.evaluate.batch_size)
+        features = embed_domain(embed, pre, domain, settings.evaluate.batch_size)
         found[title] = judge(features @ torch.from_numpy(rows.vectors).T, labels)
     return found
 
